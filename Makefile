@@ -1,0 +1,42 @@
+# Two commands: `make demo` does the main job, `make test` passes the tests. Each sets itself up.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo serve test lint format lock clean
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "mcdrop needs Python 3.11 or later: make PYTHON=python3.11"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	touch $@
+
+models/digits/1: $(STAMP)
+	$(BIN)/mcdrop train digits
+
+demo: models/digits/1  ## Train on the bundled digits, serve, ask, show the answers, stop.
+	$(BIN)/python service/demo.py
+
+serve: models/digits/1  ## Serve the repository on http://127.0.0.1:8000 until Ctrl-C.
+	$(BIN)/mcdrop serve
+
+test: $(STAMP) lint  ## Lint, type-check and test.
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: $(STAMP)  ## Pin every dependency, for every platform and supported Python.
+	$(BIN)/uv pip compile --quiet --universal --all-extras --no-emit-index-url --no-annotate \
+	  --no-header --python-version 3.11 pyproject.toml --output-file requirements.lock
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
