@@ -1,0 +1,42 @@
+"""mcdrop: dropout networks that say how far each of their answers can be trusted.
+
+A dropout network is a distribution over thinned networks. mcdrop trains it, draws T of them from
+a seed, evaluates them together, and says what their disagreement means.
+
+Names are imported when they are first used: PyTorch alone takes seconds, and `mcdrop --help`
+needs none of it.
+"""
+
+from importlib import import_module
+from importlib.metadata import version as _version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mcdrop.network import DropoutMLP
+    from mcdrop.pipeline import train
+    from mcdrop.posterior import Posterior
+    from mcdrop.predictor import Predictor, load
+    from mcdrop.recipe import Recipe, load_recipe
+
+__all__ = ["DropoutMLP", "Posterior", "Predictor", "Recipe", "load", "load_recipe", "train"]
+__version__ = _version("mcdrop")
+
+_HOMES = {
+    "DropoutMLP": "network",
+    "Posterior": "posterior",
+    "Predictor": "predictor",
+    "Recipe": "recipe",
+    "load": "predictor",
+    "load_recipe": "recipe",
+    "train": "pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mcdrop' has no attribute {name!r}")
+    return getattr(import_module(f"mcdrop.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

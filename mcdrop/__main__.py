@@ -1,0 +1,5 @@
+"""``python -m mcdrop`` is the command line."""
+
+from mcdrop.cli import main
+
+main()
