@@ -1,0 +1,160 @@
+"""Columns of named rows, whatever form they arrive in, as numbers or as labels.
+
+Knows Arrow tables, anything that speaks the Arrow stream protocol, and lists of records. A number
+is never guessed from a text, and a label reads the same from every form: ``13``, ``13.0``,
+``"13"`` and ``"13.0"`` are one, as are ``true`` and ``"True"``. Refuses to know which columns a
+model wants, and what becomes of them.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mcdrop.errors import DataError
+
+__all__ = [
+    "Labels",
+    "check_names",
+    "is_numeric",
+    "labels",
+    "list_names",
+    "numbers",
+    "record_labels",
+    "record_numbers",
+]
+
+Labels = list[str | None]
+"""One label a row; None where the value is missing."""
+
+
+def is_numeric(kind: pa.DataType) -> bool:
+    """Whether columns of this Arrow type hold numbers (a column of nulls only counts as one)."""
+    types = pa.types
+    return bool(
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_decimal(kind)
+        or types.is_null(kind)
+    )
+
+
+def check_names(came: Collection[str], known: Collection[str], where: str) -> None:
+    """Raise :class:`DataError` where ``came`` has a name twice, or one that is not ``known``."""
+    twice = [name for name, times in Counter(list(came)).items() if times > 1]
+    if twice:
+        raise DataError(f"{where} has column {list_names(twice)} more than once: rename or drop it")
+    unknown = [name for name in came if name not in known]
+    if unknown:
+        raise DataError(
+            f"{where} has unknown columns: {list_names(unknown)}; known are {list_names(known)}"
+        )
+
+
+def list_names(names: Collection[str], most: int = 40) -> str:
+    """``names`` for a message, cut short after ``most``."""
+    shown = ", ".join(f"{name!r:.60}" for name in list(names)[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float64]:
+    """The column as float64 (B,), NaN where a value is missing.
+
+    Raises:
+        DataError: the column holds something other than numbers.
+    """
+    column = _plain(column)
+    if not is_numeric(column.type):
+        raise DataError(
+            f"column {name!r} holds {column.type}, wanted numbers: store them as numbers, since "
+            "texts are not converted"
+        )
+    values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
+    return values
+
+
+def labels(column: pa.ChunkedArray, name: str) -> Labels:
+    """The column as labels; null, NaN and the empty text are missing.
+
+    Raises:
+        DataError: the column holds something that is no text, number or truth value.
+    """
+    column = _plain(column)
+    kind, types = column.type, pa.types
+    if types.is_floating(kind):
+        return [_label(value) for value in column.to_pylist()]
+    if not (is_numeric(kind) or types.is_boolean(kind) or _is_text(kind)):
+        raise DataError(
+            f"column {name!r} holds {kind}, wanted texts, numbers or truth values: convert it, or "
+            "name it in the recipe's `drop`"
+        )
+    return [_label(value) for value in column.cast(pa.string()).to_pylist()]
+
+
+def record_numbers(records: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:
+    """What ``numbers`` gives, from records; a key that is absent or None is missing.
+
+    Raises:
+        DataError: a value is not a number; the message names its row and column.
+    """
+    values = np.full(len(records), np.nan)
+    for row, record in enumerate(records):
+        value = record.get(name)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise DataError(_unfit(row, name, value, "a number or null"))
+        try:
+            values[row] = float(value)
+        except OverflowError:
+            raise DataError(_unfit(row, name, "an integer too large", "a number")) from None
+    return values
+
+
+def record_labels(records: Sequence[Mapping[str, Any]], name: str) -> Labels:
+    """What ``labels`` gives, from records; a key that is absent or None is missing.
+
+    Raises:
+        DataError: a value is no text, number or truth value; the message names its row and column.
+    """
+    found: Labels = []
+    for row, record in enumerate(records):
+        value = record.get(name)
+        if not (value is None or isinstance(value, str | bool | Real)):
+            raise DataError(_unfit(row, name, value, "a text, a number, a truth value or null"))
+        found.append(_label(value))
+    return found
+
+
+def _label(value: Any) -> str | None:
+    """``value`` as a label: whole numbers without a point, truth values in lower case."""
+    if value is None or value == "" or value != value:  # noqa: PLR0124 - NaN differs from itself
+        return None
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        whole = value.removesuffix(".0")
+        if whole != value and whole.removeprefix("-").isdecimal():
+            return whole
+        return value.lower() if value.lower() in {"true", "false"} else value
+    number = float(value)
+    return str(int(value)) if math.isfinite(number) and number.is_integer() else str(value)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    kind = column.type
+    return column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _unfit(row: int, name: str, value: object, wanted: str) -> str:
+    return f"row {row}, column {name!r}: got {value!r:.60}, wanted {wanted} (rows count from 0)"

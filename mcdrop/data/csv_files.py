@@ -1,0 +1,87 @@
+"""CSV by Arrow: the header, the whole table, or a stream of batches with given types.
+
+Knows that an empty field is missing, and that a column's type never depends on the first rows.
+Refuses to know models. Errors are Arrow's and the system's own, but for what is said of headers.
+"""
+
+import csv
+from collections.abc import Collection, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from mcdrop.data.columns import check_names, is_numeric
+from mcdrop.errors import DataError
+
+__all__ = ["header", "read", "stream"]
+
+_CHUNK = 2 << 20  # bytes parsed at once; no row may be longer
+
+
+def header(path: Path) -> list[str]:
+    """The columns' names.
+
+    Raises:
+        DataError: the file is empty, has no header line, or a name comes twice.
+    """
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        names = next(csv.reader(file), [])
+    if not names:
+        raise DataError("is empty: give a header line with the names, then the rows")
+    if _are_data(names):
+        raise DataError("starts with numbers: give a header line with the columns' names")
+    check_names(names, names, "the header")
+    return names
+
+
+def read(path: Path, text: Collection[str]) -> pa.Table:
+    """The whole file; types are guessed from all rows, but ``text`` columns stay texts.
+
+    Dates and truth values stay the texts they are, as `stream` leaves them.
+    """
+    header(path)
+    texts = set(text)
+    while True:
+        table = pa_csv.read_csv(
+            path,
+            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+            convert_options=_convert(dict.fromkeys(texts, pa.string())),
+        )
+        other = (f for f in table.schema if not is_numeric(f.type) and f.type != pa.string())
+        guessed = {field.name for field in other}
+        if not guessed:
+            return table
+        texts |= guessed
+
+
+def stream(path: Path, types: Mapping[str, pa.DataType]) -> Any:
+    """A reader of the columns named in ``types``, of these types, in this order: a context manager.
+
+    It yields record batches of a few megabytes.
+    """
+    return pa_csv.open_csv(
+        path,
+        read_options=pa_csv.ReadOptions(block_size=_CHUNK, use_threads=False),
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+        convert_options=_convert(types, only=list(types)),
+    )
+
+
+def _convert(
+    types: Mapping[str, pa.DataType], only: list[str] | None = None
+) -> pa_csv.ConvertOptions:
+    return pa_csv.ConvertOptions(
+        column_types=dict(types), include_columns=only, null_values=[""], strings_can_be_null=True
+    )
+
+
+def _are_data(names: list[str]) -> bool:
+    """Whether a first line is a row of numbers, rather than names or the places 0, 1, 2, ..."""
+    try:
+        values = [float(name) for name in names]
+    except ValueError:
+        return False
+    return any(after - before != 1 for before, after in pairwise(values))

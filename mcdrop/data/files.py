@@ -1,0 +1,246 @@
+"""Files of rows: CSV, Parquet and NPZ, whole for training or in blocks of bounded memory.
+
+Knows the three formats and how blocks are cut. Refuses to know what the rows mean: columns and
+their types come from the preprocessing, so that they never depend on a file's first rows. NPZ
+files hold ``x``, rows first (and ``y`` for training); nothing in them is ever unpickled.
+"""
+
+import csv
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from mcdrop.data import csv_files
+from mcdrop.data.columns import list_names, numbers
+from mcdrop.data.npz import Array, Member, open_member
+from mcdrop.data.preprocessing import ArrayPreprocessing, Preprocessing, TablePreprocessing
+from mcdrop.errors import DataError
+
+__all__ = ["Block", "count_rows", "read_arrays", "read_batches", "read_table"]
+
+Block: TypeAlias = pa.Table | Array
+"""What a preprocessing encodes: a table for named columns, an array otherwise."""
+
+_UNREADABLE = (
+    *(pa.ArrowException, zipfile.BadZipFile, zlib.error, csv.Error),
+    *(OSError, EOFError, ValueError, RuntimeError),
+)
+"""What the readers raise for files that are absent, damaged or of another kind."""
+
+
+def count_rows(path: Path) -> int | None:
+    """How many rows ``path`` holds, where that is known without reading them (not in CSV)."""
+    suffix = _suffix(path)
+    with _reading(path):
+        if suffix == ".npz":
+            with open_member(path, "x") as member:
+                return member.shape[0]
+        return pq.ParquetFile(path).metadata.num_rows if suffix == ".parquet" else None
+
+
+def read_batches(path: Path, preprocessing: Preprocessing, *, rows: int) -> Iterator[Block]:
+    """Read what ``preprocessing`` needs of the file, in blocks.
+
+    Args:
+        path: a CSV, Parquet or NPZ file. For a table, its columns are found by name and others
+            are left alone. For arrays, CSV and Parquet hold either exactly D columns of numbers,
+            in order, or (Parquet) a column ``x`` of lists.
+        preprocessing: of the model the rows are for.
+        rows: rows of each block, but of the last.
+
+    Yields:
+        Blocks in the file's order, ready for ``preprocessing.encode``.
+
+    Raises:
+        DataError: absent, truncated or without rows, or its columns are not the model's.
+    """
+    readers: dict[str, Callable[[Path, Preprocessing, int], Iterator[Block]]] = {
+        ".csv": _csv_blocks,
+        ".parquet": _parquet_blocks,
+        ".npz": _npz_blocks,
+    }
+    reader = readers[_suffix(path)]
+    count = 0
+    with _reading(path):
+        for block in reader(path, preprocessing, rows):
+            yield block
+            count += len(block)
+        _check_some(count)
+
+
+def read_table(path: Path, text: Collection[str] = ()) -> pa.Table:
+    """Read a whole CSV or Parquet file; in CSV, an empty field is a missing value.
+
+    Args:
+        path: the file.
+        text: CSV columns to keep as texts though they look like numbers.
+
+    Raises:
+        DataError: absent, of another kind, truncated or without rows.
+    """
+    suffix = _suffix(path)
+    with _reading(path):
+        if suffix == ".npz":
+            raise DataError("holds arrays, wanted a table: give CSV or Parquet")
+        table = pq.read_table(path) if suffix == ".parquet" else csv_files.read(path, text)
+        _check_some(table.num_rows)
+    return table
+
+
+def read_arrays(path: Path) -> tuple[Array, Array]:
+    """Read ``x`` (N, ...) and ``y`` (N, ...) of an NPZ file whole.
+
+    Raises:
+        DataError: absent, truncated, without rows, or of unequal lengths.
+    """
+    with _reading(path):
+        x, y = (_read_member(path, key) for key in ("x", "y"))
+        _check_some(len(x))
+        if len(x) != len(y):
+            raise DataError(f"{len(x)} rows of x and {len(y)} of y: give one y for each x")
+    return x, y
+
+
+def _read_member(path: Path, key: str) -> Array:
+    with open_member(path, key) as member:
+        parts = list(member.blocks(1 << 14))
+        return np.concatenate(parts) if parts else np.empty((0,))
+
+
+def _suffix(path: Path) -> str:
+    suffix = {".pq": ".parquet"}.get(path.suffix.lower(), path.suffix.lower())
+    if suffix not in {".csv", ".parquet", ".npz"}:
+        raise DataError(f"{path} is of no kind that can be read: give .csv, .parquet or .npz")
+    if not path.is_file():
+        raise DataError(f"no file at {path}: check the path")
+    return suffix
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what is raised for a bad file into a DataError that names it."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    except _UNREADABLE as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
+        raise DataError(f"{path} cannot be read, or is damaged: {reason}") from error
+
+
+def _csv_blocks(path: Path, preprocessing: Preprocessing, rows: int) -> Iterator[Block]:
+    names = csv_files.header(path)
+    if isinstance(preprocessing, TablePreprocessing):
+        types = {column.name: pa.float64() for column in preprocessing.numeric}
+        types |= {column.name: pa.string() for column in preprocessing.categorical}
+        _check_lacks(names, types)
+    else:
+        types = dict.fromkeys(names, pa.float64())
+        _check_width(names, preprocessing)
+    with csv_files.stream(path, types) as batches:
+        for table in _recut(batches, rows):
+            yield _plain(table, preprocessing)
+
+
+def _parquet_blocks(path: Path, preprocessing: Preprocessing, rows: int) -> Iterator[Block]:
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=1 << 20) as file:
+        schema = file.schema_arrow
+        names = schema.names
+        if isinstance(preprocessing, TablePreprocessing):
+            wanted = list(preprocessing.columns)
+            _check_lacks(names, wanted)
+        elif "x" in names and _is_list(schema.field("x").type):
+            wanted = ["x"]
+        else:
+            wanted = names
+            _check_width(names, preprocessing)
+        for table in _recut(file.iter_batches(batch_size=rows, columns=wanted), rows):
+            yield _plain(table.select(wanted), preprocessing)
+
+
+def _npz_blocks(path: Path, preprocessing: Preprocessing, rows: int) -> Iterator[Block]:
+    with open_member(path, "x") as member:
+        _check_shape(member, preprocessing)
+        yield from member.blocks(rows)
+
+
+def _recut(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
+    """The same rows in tables of exactly ``rows`` rows, the last one shorter."""
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        held.append(batch)
+        count += batch.num_rows
+        while count >= rows:
+            table = pa.Table.from_batches(held)
+            yield table.slice(0, rows)
+            held = table.slice(rows).to_batches()
+            count -= rows
+    if count:
+        yield pa.Table.from_batches(held)
+
+
+def _plain(table: pa.Table, preprocessing: Preprocessing) -> Block:
+    """The table itself for a table's preprocessing; for arrays, its numbers (B, D)."""
+    if isinstance(preprocessing, TablePreprocessing):
+        return table
+    if table.column_names == ["x"] and _is_list(table["x"].type):
+        return _lists(table["x"].combine_chunks(), preprocessing.features)
+    return np.column_stack([numbers(table[name], name) for name in table.column_names])
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
+
+
+def _lists(column: pa.Array, features: int) -> NDArray[np.float64]:
+    lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
+    if (lengths != features).any():  # the length of a null is NaN, so it differs too
+        raise DataError(f"column 'x' has lists of {lengths.min():g} numbers, wanted {features}")
+    return numbers(pa.chunked_array([column.flatten()]), "x").reshape(-1, features)  # (B, D)
+
+
+def _check_some(rows: int) -> None:
+    if not rows:
+        raise DataError("holds no rows: give at least one")
+
+
+def _check_lacks(names: Collection[str], wanted: Collection[str]) -> None:
+    lacking = [name for name in wanted if name not in names]
+    if lacking:
+        raise DataError(f"lacks columns: {list_names(lacking)}; it has {list_names(names)}")
+
+
+def _check_width(names: list[str], preprocessing: ArrayPreprocessing) -> None:
+    if len(names) != preprocessing.features:
+        raise DataError(
+            f"{len(names)} columns, wanted exactly the {preprocessing.features} of a row: leave "
+            f"out every other column (it has {list_names(names, 5)})"
+        )
+
+
+def _check_shape(member: Member, preprocessing: Preprocessing) -> None:
+    """Refuse rows of a wrong width before any is read."""
+    width = int(np.prod(member.shape[1:]))
+    if isinstance(preprocessing, ArrayPreprocessing):
+        wanted = preprocessing.features
+    elif preprocessing.categorical:
+        raise DataError(
+            "holds an array, but the model wants named columns: give CSV or Parquet with "
+            f"{list_names(preprocessing.columns)}"
+        )
+    else:
+        wanted = len(preprocessing.numeric)
+    if width != wanted:
+        raise DataError(f"x has the shape {member.shape}, wanted {wanted} numbers a row")

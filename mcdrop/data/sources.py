@@ -1,0 +1,255 @@
+"""From a recipe to the rows it trains on: read, split from the seed, fit, encode.
+
+Knows the sources a recipe can name and how rows are parted: stratified by class, drawn from the
+recipe's seed, the preprocessing fitted on the training part alone. Refuses to know networks and
+training.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mcdrop.data.files import Block
+from mcdrop.data.fitting import fit_array, fit_table
+from mcdrop.data.images import CLASSES, Images, digits, idx_images
+from mcdrop.data.preprocessing import ArrayPreprocessing, Preprocessing, TablePreprocessing
+from mcdrop.data.truth import class_indices, class_labels, outputs, read_labeled
+from mcdrop.errors import DataError
+from mcdrop.recipe import Recipe
+
+__all__ = ["Dataset", "Split", "load_dataset", "raw_split"]
+
+Part = Literal["train", "test"]
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Encoded rows with their truth.
+
+    Attributes:
+        x: (B, D) float32, as the network takes them.
+        y: (B,) int64, the index of each row's class; or (B, outputs) float64, in the targets' own
+            units.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[Any]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a recipe trains, stops and is tested on.
+
+    Attributes:
+        train: rows to learn from; the preprocessing is fitted on these alone.
+        validation: rows to stop and to calibrate by.
+        test: rows for the final report.
+        preprocessing: what encoded them, and will encode rows to come.
+        classes: labels by index; empty for a regression.
+        targets: names of a regression's targets; empty for a classification.
+        fingerprint: SHA-256 of the raw data: of the arrays of a named set, or of the files.
+        source: where the rows came from, for people.
+    """
+
+    train: Split
+    validation: Split
+    test: Split
+    preprocessing: Preprocessing
+    classes: tuple[str, ...]
+    targets: tuple[str, ...]
+    fingerprint: str
+    source: str
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Rows before anything is fitted to them."""
+
+    rows: Block
+    y: NDArray[Any]
+    test: tuple[Block, NDArray[Any]] | None  # a test part of the source's own
+    fit: Callable[[Block], Preprocessing]
+    classes: tuple[str, ...]
+    targets: tuple[str, ...]
+    fingerprint: str
+    name: str
+
+
+def load_dataset(recipe: Recipe, data_root: Path | None = None, base: Path = Path()) -> Dataset:
+    """Read, split and encode the rows of ``recipe``.
+
+    The same recipe and the same data give the same splits. Classes keep their shares in each.
+
+    Args:
+        recipe: names the source, its files and columns, the shares held out and the seed.
+        data_root: where the data lie. For a table, the folder that ``train`` and ``test`` are
+            relative to; for a torchvision set, torchvision's ``root``.
+        base: stands in for the ``data_root`` of a table where that is None. (A torchvision set is
+            then downloaded to the user's cache.)
+
+    Raises:
+        DataError: data that are absent, damaged, or do not fit the recipe.
+    """
+    if recipe.data.source == "table":
+        source = _files(recipe, base if data_root is None else data_root)
+    else:
+        source = _images(recipe, data_root)
+    groups = source.y if source.classes else np.zeros(len(source.y), np.int64)
+    train, validation, test = _parts(recipe, groups, own_test=source.test is not None)
+    preprocessing = source.fit(_take(source.rows, train))
+    x = _encode(preprocessing, source.rows)  # all at once, so that errors name the file's rows
+    if source.test is None:
+        tests = Split(x[test], source.y[test])
+    else:
+        tests = Split(_encode(preprocessing, source.test[0]), source.test[1])
+    return Dataset(
+        train=Split(x[train], source.y[train]),
+        validation=Split(x[validation], source.y[validation]),
+        test=tests,
+        preprocessing=preprocessing,
+        classes=source.classes,
+        targets=source.targets,
+        fingerprint=source.fingerprint,
+        source=source.name,
+    )
+
+
+def raw_split(
+    source: str, part: Part, data_root: Path | None = None, *, seed: int = 0, share: float = 0.2
+) -> Images:
+    """The raw images of one part of a named set, in the unit ``predict`` takes.
+
+    Args:
+        source: "digits", "mnist" or "fashion-mnist".
+        part: the test part, or all the rest: what a recipe parts into training and validation.
+        data_root: torchvision's ``root``; None: the user's cache, downloading at need.
+        seed: the recipe's seed, which parts the digits; the other sets come parted.
+        share: the recipe's ``test_share``, likewise.
+
+    Returns:
+        Pixels (N, height, width) uint8 and classes (N,) int64.
+
+    Raises:
+        DataError: the set's files are absent or damaged.
+    """
+    if source == "digits":
+        pixels, y = digits()
+        kept, held = _hold_out(y, share, np.random.default_rng([seed, 0]))
+        rows = held if part == "test" else kept
+        return pixels[rows], y[rows]
+    return idx_images(source, part, data_root)
+
+
+def _images(recipe: Recipe, data_root: Path | None) -> _Source:
+    name, seed, share = recipe.data.source, recipe.seed, recipe.data.test_share
+    rows, y = raw_split(name, "train", data_root, seed=seed, share=share)
+    test = raw_split(name, "test", data_root, seed=seed, share=share)
+    maximum = 16 if name == "digits" else 255
+    return _Source(
+        rows, y, test, partial(_fit_span, recipe, 0, maximum), CLASSES[name], (),
+        _digest(np.ascontiguousarray(array).data for array in (rows, y, *test)), name,
+    )  # fmt: skip
+
+
+def _files(recipe: Recipe, root: Path) -> _Source:
+    """The source of a recipe that names files of its own."""
+    paths = [_locate(root, name) for name in (recipe.data.train, recipe.data.test) if name]
+    rows, truths = zip(*(read_labeled(recipe.data, path) for path in paths), strict=True)
+    classes = class_labels(truths[0]) if recipe.task == "classification" else ()
+    y: list[NDArray[Any]] = [
+        class_indices(truth, classes) if classes else outputs(truth) for truth in truths
+    ]
+    fit: Callable[[Block], Preprocessing] = partial(_fit_pixels, recipe)
+    if isinstance(rows[0], pa.Table):
+        fit = partial(fit_table, drop=recipe.data.drop, categorical=recipe.data.categorical)
+    return _Source(
+        rows=rows[0],
+        y=y[0],
+        test=(rows[1], y[1]) if len(paths) > 1 else None,
+        fit=fit,
+        classes=classes,
+        targets=() if classes else tuple(truths[0]),
+        fingerprint=_digest(path.read_bytes() for path in paths),
+        name=", ".join(str(name) for name in (recipe.data.train, recipe.data.test) if name),
+    )
+
+
+def _locate(root: Path, name: str) -> Path:
+    """A recipe's file under ``root``, which may also be the very folder the file lies in."""
+    beside = root / Path(name).name
+    return beside if beside.is_file() and not (root / name).is_file() else root / name
+
+
+def _fit_pixels(recipe: Recipe, rows: Any) -> ArrayPreprocessing:
+    """Fit arrays of no named set: bytes span 0 to 255, other numbers what the rows span."""
+    span = (0.0, 255.0) if rows.dtype == np.uint8 else (float(rows.min()), float(rows.max()))
+    return _fit_span(recipe, *span, rows)
+
+
+def _fit_span(
+    recipe: Recipe, minimum: float, maximum: float, rows: NDArray[Any]
+) -> ArrayPreprocessing:
+    mean, std = recipe.data.mean, recipe.data.std
+    return fit_array(rows, minimum=minimum, maximum=maximum, mean=mean, std=std)
+
+
+def _encode(preprocessing: Preprocessing, rows: Any) -> NDArray[np.float32]:
+    if isinstance(preprocessing, TablePreprocessing):
+        there = [name for name in preprocessing.columns if name in rows.column_names]
+        return preprocessing.encode(rows.select(there))
+    return preprocessing.encode(rows)
+
+
+def _take(rows: Block, places: Places) -> Block:
+    return rows.take(places) if isinstance(rows, pa.Table) else rows[places]
+
+
+def _parts(recipe: Recipe, groups: Places, *, own_test: bool) -> tuple[Places, Places, Places]:
+    """The places of training, validation and test rows; no test rows where the source has them."""
+    kept, test = np.arange(len(groups)), np.empty(0, np.int64)
+    if not own_test:
+        generator = np.random.default_rng([recipe.seed, 0])
+        kept, test = _hold_out(groups, recipe.data.test_share, generator)
+    generator = np.random.default_rng([recipe.seed, 1])
+    train, validation = _hold_out(groups[kept], recipe.data.validation_share, generator)
+    if not (len(train) and len(validation) and (len(test) or own_test)):
+        raise DataError(f"{len(groups)} rows are too few to split: give more, or larger shares")
+    lost = np.setdiff1d(groups, groups[kept][train])
+    if len(lost):
+        raise DataError(
+            f"class {lost[0]} (counted from 0) has too few rows to have one to learn from: give "
+            "more rows of it, or none"
+        )
+    return kept[train], kept[validation], test
+
+
+def _hold_out(
+    groups: Places, share: float, generator: np.random.Generator
+) -> tuple[Places, Places]:
+    """Places of rows kept and held out, ascending; each group gives its share, rounded at random.
+
+    Systematic sampling of rows shuffled within their groups: every row is held out with
+    probability ``share``, and every group's count is its share rounded up or down.
+    """
+    order = np.lexsort((generator.random(len(groups)), groups))
+    steps = np.floor(np.arange(len(groups) + 1) * share + generator.random())
+    held = np.diff(steps) > 0
+    return np.sort(order[~held]), np.sort(order[held])
+
+
+def _digest(contents: Iterable[bytes | memoryview]) -> str:
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(content)
+    return digest.hexdigest()
