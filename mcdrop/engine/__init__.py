@@ -1,0 +1,163 @@
+"""The engine: which way of evaluating passes is cheapest here, and doing it.
+
+    layers  what of a network is plain linear layers
+    draw    masks from a seed
+    dense   evaluation by the network's own modules: any network, few rows, masks for each row
+    thin    evaluation by small gathered weight matrices: linear layers, many rows
+    sums    outputs to sums
+
+Knows the cost of each way. Refuses to know what the sums mean, and files.
+"""
+
+import threading
+from collections.abc import Iterator
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from mcdrop.engine.dense import DensePlan
+from mcdrop.engine.draw import Masks
+from mcdrop.engine.layers import linear_layers
+from mcdrop.engine.sums import Center, Tally, numpy64
+from mcdrop.engine.thin import ThinPlan, thin_macs
+from mcdrop.plan import Layout
+
+__all__ = ["Center", "Engine", "Masks", "Tally", "numpy64"]
+
+_FEW = 64  # rows up to which the buckets of few rows are used
+_MANY = 512  # rows that the other buckets are made for
+_KEPT = 256 << 20  # bytes of thinned weights that are kept between calls
+_SLAB = 64 << 20  # bytes of thinned weights made at a time where they are not kept
+
+
+class Plan(Protocol):
+    """Some passes of a network, ready to be evaluated."""
+
+    def evaluate(self, hidden: Tensor, rows: range) -> Iterator[tuple[Tensor, Tensor]]:
+        """First the deterministic outputs (1, C, B), then passes (t,) and outputs (t, C, B)."""
+
+
+class Engine:
+    """Evaluates passes of a layout under the masks of a seed.
+
+    bfloat16 products (float32 accumulation) are used for classification only, where the processor
+    has them and `precision` is "auto". Their error is then .03-.04 of the Monte Carlo standard
+    error of the mean of 100 passes; in a regression with low rates it would be .1-.3. The choice
+    depends on the network and on T, never on the rows, so that a row is answered the same in any
+    company.
+
+    Args:
+        layout: the network.
+        masks: the source of its masks.
+        samples: passes in all.
+        classification: whether outputs are logits.
+        precision: "auto", or "float32" for nothing coarser.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        masks: Masks,
+        samples: int,
+        *,
+        classification: bool,
+        precision: Literal["auto", "float32"],
+    ) -> None:
+        self.layout, self._masks = layout, masks
+        self._layers = linear_layers(layout) if masks.shared else None
+        self._plans: dict[tuple[int, int, bool], Plan] = {}
+        self._lock = threading.Lock()
+        self._dense_macs = self._thin_macs = 0.0
+        if self._layers is not None:
+            self._dense_macs = sum(layer.weight.numel() for layer in self._layers)
+            self._thin_macs = thin_macs(self._layers)
+        reduced = classification and precision == "auto" and layout.dtype == torch.float32
+        fits = self._thin_macs * 2 * samples <= _KEPT
+        self._reduced = self._layers is not None and reduced and fits and _has_bfloat16(layout)
+        self._dtype = torch.bfloat16 if self._reduced else layout.dtype
+        self._bytes = self._thin_macs * self._dtype.itemsize
+        self._keep = self._bytes * samples <= _KEPT
+
+    @property
+    def rows(self) -> int:
+        """Rows to evaluate at a time: more where weights are made anew each time."""
+        if self._layers is None:
+            return 256
+        return 1024 if self._keep else 4096
+
+    def evaluate(
+        self, hidden: Tensor, passes: range, rows: range
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Evaluate some passes.
+
+        Args:
+            hidden: (B, ...), what the trunk made of the rows.
+            passes: which passes.
+            rows: the places of the rows among all rows of the call.
+
+        Yields:
+            First an empty tensor and the deterministic outputs (1, C, B); then places (t,) in
+            ``passes`` and their outputs (t, C, B), which the receiver may overwrite.
+        """
+        for slab in self._slabs(passes, len(hidden)):
+            results = self._plan(slab, len(hidden)).evaluate(hidden, rows)
+            place, outputs = next(results)
+            if slab.start == passes.start:
+                yield place, outputs
+            for place, outputs in results:
+                yield place + (slab.start - passes.start), outputs
+
+    def _slabs(self, passes: range, rows: int) -> Iterator[range]:
+        if self._keep or self._prefers_dense(rows):
+            yield passes
+            return
+        size = max(1, int(_SLAB // self._bytes))
+        for start in range(passes.start, passes.stop, size):
+            yield range(start, min(start + size, passes.stop))
+
+    def _prefers_dense(self, rows: int) -> bool:
+        """Whether computing all units of few rows is cheaper than gathering.
+
+        Thinned products are no cheaper for 1 row than for 16, and have a quarter of padding.
+        """
+        if self._layers is None:
+            return True
+        if self._reduced:
+            return False
+        thin = self._thin_macs * 1.25 * max(rows, 16)
+        if not self._keep:
+            thin += self._thin_macs * 40  # gathering a weight costs as much as 40 products
+        return self._dense_macs * rows < thin
+
+    def _plan(self, passes: range, rows: int) -> Plan:
+        dense, few = self._prefers_dense(rows), rows <= _FEW
+        if not dense and not self._keep:
+            return self._thin(passes, _MANY)
+        key = (passes.start, passes.stop, dense or few)
+        with self._lock:
+            if key not in self._plans:
+                self._plans[key] = (
+                    DensePlan(self.layout, self._masks, passes)
+                    if dense
+                    else self._thin(passes, _FEW // 2 if few else _MANY)
+                )
+            return self._plans[key]
+
+    def _thin(self, passes: range, rows: int) -> ThinPlan:
+        layers = self._layers or ()
+        masks = [
+            None
+            if layer.dropout is None
+            else self._masks.keep(layer.dropout, layer.rate, passes, layer.weight.shape[1])
+            for layer in layers
+        ]
+        return ThinPlan(layers, masks, rows, self._dtype)
+
+
+def _has_bfloat16(layout: Layout) -> bool:
+    """Whether the device multiplies bfloat16 faster than float32."""
+    if layout.device.type != "cpu":
+        return layout.device.type == "cuda" and torch.cuda.is_bf16_supported()
+    features = torch.cpu.get_capabilities()
+    return bool(features.get("avx512_bf16") or features.get("amx_bf16"))

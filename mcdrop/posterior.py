@@ -1,0 +1,286 @@
+"""The posterior of a dropout network: T thinned networks drawn from a seed, asked together.
+
+Knows how rows come in and statistics go out, and when the network has changed. Refuses to know
+files and HTTP. The network is only read: never switched between modes, never written to.
+"""
+
+import threading
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from mcdrop.engine import Center, Engine, Masks, Tally, numpy64
+from mcdrop.errors import InputError, NetworkError
+from mcdrop.plan import Layout, read_layout, stamp
+from mcdrop.uncertainty import Classification, Regression, Sums, group_size
+
+__all__ = ["Posterior"]
+
+_LEAST = 4  # rows from which products of float32 give a row the same bits in any company
+_FIRST = 8  # passes before the first answer of a stream
+
+Task = Literal["classification", "regression"]
+Statistics = Classification | Regression
+
+
+class Posterior:
+    """T samples of a dropout network, chosen by a seed.
+
+    Rows share their masks (``masks="shared"``): pass t is one thinned network for all rows, the
+    same in any batch, order and process, and the first 30 passes of 100 are the 30 of 30. Each
+    row's distribution is that of textbook MC dropout, but rows are not independent of each other:
+    an average over many rows varies more from seed to seed than with ``masks="independent"``,
+    where every row (known by its place in the call) has masks of its own.
+
+    A weight or buffer that changes is noticed and taken over at the next call, except for changes
+    through ``tensor.data``, which PyTorch does not record. Safe under threads.
+
+    Args:
+        network: ``nn.Sequential`` (nested ones and subclasses included) of linear, convolution,
+            activation, normalization, pooling, flatten and dropout modules; it ends in logits or
+            outputs, and may be in any mode.
+        samples: T, passes per answer.
+        seed: key of the masks, 0 <= seed < 2**64.
+        task: "classification" or "regression"; without it, one output means regression.
+        temperature: divides the logits of a classification.
+        aleatoric: regression: variance of the noise 1/tau, one for all outputs or one for each.
+        target_variance: regression: variance of the training target, likewise.
+        masks: "shared", or "independent" for each row.
+        precision: "auto", or "float32" to compute in nothing coarser.
+
+    Raises:
+        InputError: an argument is out of its bounds.
+        NetworkError: the network holds a module whose randomness cannot be seen.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        samples: int = 100,
+        seed: int = 0,
+        *,
+        task: Task | None = None,
+        temperature: float = 1.0,
+        aleatoric: ArrayLike = 0.0,
+        target_variance: ArrayLike | None = None,
+        masks: Literal["shared", "independent"] = "shared",
+        precision: Literal["auto", "float32"] = "auto",
+    ) -> None:
+        self.network = network
+        self.samples = _bounded("samples", samples, 1, 1_000_000)
+        self.seed = _bounded("seed", seed, 0, 2**64 - 1)
+        _one_of("task", task, (None, "classification", "regression"))
+        _one_of("masks", masks, ("shared", "independent"))
+        _one_of("precision", precision, ("auto", "float32"))
+        if not (np.isfinite(temperature) and temperature > 0):
+            raise InputError(f"temperature {temperature} must be a finite number above 0")
+        self.temperature = float(temperature)
+        self.aleatoric = _variances("aleatoric", aleatoric)
+        self.target_variance = _variances(
+            "target_variance", 0.0 if target_variance is None else target_variance
+        )
+        self.precision = precision
+        self._task = task
+        self._masks = Masks(self.seed, masks)
+        self._lock = threading.Lock()
+        self._engine, self._stamp = self._start(), stamp(network)
+
+    @property
+    def task(self) -> Task | None:
+        """What the outputs mean; None where only running the network can tell."""
+        outputs = self._engine.layout.outputs
+        if self._task is not None or outputs is None:
+            return self._task
+        return "regression" if outputs == 1 else "classification"
+
+    def predict(self, x: ArrayLike | Tensor) -> Statistics:
+        """Summarize T passes over the rows of ``x``.
+
+        Args:
+            x: (B, D) or (B, ...), finite numbers; B may be 0.
+
+        Returns:
+            `Classification` or `Regression` of B rows.
+
+        Raises:
+            InputError: ``x`` has the wrong shape, or a row that is not finite.
+        """
+        stages = (self.samples,)
+        blocks = [next(stream) for stream in self._streams(x, stages)]
+        return _join(blocks)
+
+    def stream(self, x: ArrayLike | Tensor) -> Iterator[Statistics]:
+        """Summarize the first 8, 16, 32, ... passes, and finally all T; as in `predict`.
+
+        Each answer is what `predict` would give with that many samples; all together cost little
+        more than the last.
+        """
+        ends = [_FIRST << k for k in range(20) if _FIRST << k < self.samples]
+        streams = list(self._streams(x, (*ends, self.samples)))
+        for _ in range(len(ends) + 1):
+            yield _join([next(stream) for stream in streams])
+
+    def sample(self, x: ArrayLike | Tensor) -> NDArray[np.float64]:
+        """Give every pass: (T, B, C) probabilities, or outputs of a regression.
+
+        Raises:
+            InputError: as in `predict`.
+        """
+        with torch.inference_mode():
+            engine = self._current()
+            rows = _rows(x, engine.layout)
+            parts = [self._sample(engine, rows, span) for span in _spans(len(rows), engine.rows)]
+            return numpy64(torch.cat(parts, dim=1))
+
+    def _sample(self, engine: Engine, rows: Tensor, span: range) -> Tensor:
+        hidden = _trunk(engine.layout, rows[span.start : span.stop])
+        blocks = engine.evaluate(hidden, range(self.samples), span)
+        _, first = next(blocks)
+        temperature = self._scale(first[0])
+        outputs = first.repeat(self.samples, 1, 1)  # (T, C, B)
+        for passes, block in blocks:
+            outputs[passes] = block
+        if temperature is not None:
+            outputs = torch.softmax(outputs / temperature, dim=1)
+        return outputs[..., : len(span)].transpose(1, 2)  # (T, B, C)
+
+    def _streams(
+        self, x: ArrayLike | Tensor, ends: tuple[int, ...]
+    ) -> Iterator[Iterator[Statistics]]:
+        """One stream of statistics a block of rows."""
+        engine = self._current()
+        rows = _rows(x, engine.layout)
+        for span in _spans(len(rows), engine.rows):
+            yield self._block(engine, rows[span.start : span.stop], span, ends)
+
+    def _block(
+        self, engine: Engine, x: Tensor, span: range, ends: tuple[int, ...]
+    ) -> Iterator[Statistics]:
+        with torch.inference_mode():
+            hidden = _trunk(engine.layout, x)
+        sums: Sums | None = None
+        center: Center | None = None
+        start = 0
+        for end in ends:
+            size = group_size(end)
+            with torch.inference_mode():
+                blocks = engine.evaluate(hidden, range(start, end), span)
+                _, first = next(blocks)
+                if center is None:
+                    center = Center.of(first[0], self._scale(first[0]))
+                tally = Tally(center, end - start, size)
+                for passes, outputs in blocks:
+                    tally.add(passes, outputs)
+            part = tally.sums()
+            sums = part if sums is None else sums.then(part, size)
+            start = end
+            yield self._finish(sums, center).rows(slice(len(span)))
+
+    def _finish(self, sums: Sums, center: Center) -> Statistics:
+        value = numpy64(center.value)
+        if not (np.isfinite(value).all() and np.isfinite(sums.square).all()):
+            raise NetworkError("the network's outputs are not finite: check its weights")
+        if center.log is None:
+            return sums.regression(value, self.aleatoric, self.target_variance)
+        return sums.classification(value, numpy64(center.log))
+
+    def _scale(self, outputs: Tensor) -> float | None:
+        """The temperature of a classification, None for a regression; ``outputs`` (C, B)."""
+        count = len(outputs)
+        task = self._task or ("regression" if count == 1 else "classification")
+        if task == "classification" and count < 2:
+            raise NetworkError(
+                f"a classification needs two outputs or more, the network has {count}: give it "
+                "one logit a class"
+            )
+        return None if task == "regression" else self.temperature
+
+    def _start(self) -> Engine:
+        layout = read_layout(self.network)
+        outputs = layout.outputs or 2
+        task = self._task or ("regression" if outputs == 1 else "classification")
+        return Engine(
+            layout,
+            self._masks,
+            self.samples,
+            classification=task == "classification",
+            precision=self.precision,
+        )
+
+    def _current(self) -> Engine:
+        """The engine of the network as it is now."""
+        with self._lock:
+            now = stamp(self.network)
+            if now != self._stamp:
+                self._engine, self._stamp = self._start(), now
+            return self._engine
+
+
+def _join(blocks: list[Statistics]) -> Statistics:
+    return blocks[0] if len(blocks) == 1 else type(blocks[0]).concatenate(blocks)  # type: ignore[arg-type]
+
+
+def _spans(rows: int, size: int) -> Iterator[range]:
+    """Blocks of rows; one empty block where there are no rows."""
+    for start in range(0, max(rows, 1), size):
+        yield range(start, min(start + size, rows))
+
+
+def _rows(x: ArrayLike | Tensor, layout: Layout) -> Tensor:
+    """Check rows and bring them to the layout's number format."""
+    try:
+        rows = torch.as_tensor(x if isinstance(x, Tensor) else np.asarray(x).copy())
+    except (TypeError, ValueError) as error:
+        raise InputError(f"x is no array of numbers ({error}): give rows of features") from None
+    if rows.dim() < 2 or rows.is_complex():
+        raise InputError(
+            f"got x of shape {tuple(rows.shape)}, wanted (rows, features): one row is x[None]"
+        )
+    rows = rows.detach().to(layout.dtype)
+    if layout.width is not None and layout.width not in (
+        rows[:0].flatten(1).shape[1],
+        rows.shape[-1],
+    ):
+        raise InputError(
+            f"got rows of {rows[:0].flatten(1).shape[1]} features, wanted {layout.width}"
+        )
+    if not torch.isfinite(rows).all():
+        bad = (~torch.isfinite(rows.flatten(1)).all(dim=1)).nonzero()[0].item()
+        raise InputError(
+            f"row {bad} holds NaN or an infinite number: impute or leave out such rows"
+        )
+    return rows
+
+
+def _trunk(layout: Layout, rows: Tensor) -> Tensor:
+    if len(rows) < _LEAST:
+        rows = torch.cat([rows, rows.new_zeros(_LEAST - len(rows), *rows.shape[1:])])
+    try:
+        hidden: Tensor = layout.trunk(rows.to(layout.device))
+    except RuntimeError as error:
+        raise InputError(
+            f"the network cannot take rows of shape {tuple(rows.shape[1:])}: {error}"
+        ) from None
+    return hidden
+
+
+def _bounded(name: str, value: int, low: int, high: int) -> int:
+    if isinstance(value, bool) or int(value) != value or not low <= value <= high:
+        raise InputError(f"{name} {value!r} must be a whole number from {low} to {high}")
+    return int(value)
+
+
+def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"{name} {value!r} is not one of {choices}")
+
+
+def _variances(name: str, value: ArrayLike) -> NDArray[np.float64]:
+    array = np.asarray(value, dtype=np.float64)
+    if array.ndim > 1 or not (np.isfinite(array).all() and (array >= 0).all()):
+        raise InputError(f"{name} must be variances >= 0, one or one an output: got {value!r}")
+    return array

@@ -1,0 +1,435 @@
+"""The posterior against the plain loop, closed forms, all masks, and its promises."""
+
+import copy
+import threading
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats as st
+from torch import nn
+
+from mcdrop.errors import InputError, NetworkError
+from mcdrop.masks import balanced_masks
+from mcdrop.posterior import Posterior
+from mcdrop.uncertainty import summarize_classes, summarize_outputs
+from tests.oracle import every_mask, masked_loop, mlp, plain_loop, rows, softmax
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Small products gain nothing from threads, and lose much where cores are shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+FALSE_ALARM = 1e-6  # of each test that can fail by chance; all seeds are fixed
+
+CLASSIFIER = ((20, 48, 32, 5), (0.0, 0.3, 0.5))
+INPUT_DROPOUT = ((13, 50, 1), (0.05, 0.05))
+DEEP = ((1, 40, 40, 40, 1), (0.0, 0.1, 0.1, 0.1))
+
+
+def largest_z(got, want, error):
+    live = error > 1e-12
+    return np.abs((got - want)[live] / error[live]).max()
+
+
+def threshold(count):
+    return st.norm.isf(FALSE_ALARM / 2 / count)
+
+
+@pytest.mark.parametrize("masks", ["shared", "independent"])
+def test_classes_agree_with_the_plain_loop(masks):
+    network, x, samples = mlp(*CLASSIFIER), rows(12, 20), 6000
+    got = Posterior(network, samples, seed=5, masks=masks).predict(x)
+    want = summarize_classes(softmax(plain_loop(network, x, samples)), got.mean)
+    # balanced passes scatter less than independent ones, so the plain error serves for both
+    for name, error in (
+        ("mean", want.mc_error),
+        ("total", want.mc_error_total),
+        ("epistemic", want.mc_error_epistemic),
+    ):
+        values, expected = getattr(got, name), getattr(want, name)
+        assert largest_z(values, expected, error * np.sqrt(2)) < threshold(values.size), name
+    loop = softmax(plain_loop(network, x, samples))
+    fourth = ((loop - want.mean) ** 4).mean(axis=0)
+    error = np.sqrt((fourth - want.std**4) / samples * 2)
+    assert largest_z(got.std**2, want.std**2, error) < threshold(error.size)
+
+
+@pytest.mark.parametrize("masks", ["shared", "independent"])
+@pytest.mark.parametrize("shape", [INPUT_DROPOUT, DEEP])
+def test_outputs_agree_with_the_plain_loop(masks, shape):
+    network, x, samples = mlp(*shape), rows(10, shape[0][0]), 6000
+    got = Posterior(network, samples, seed=3, masks=masks).predict(x)
+    loop = plain_loop(network, x, samples)
+    want = summarize_outputs(loop, got.mean)
+    assert largest_z(got.mean, want.mean, want.mc_error * np.sqrt(2)) < threshold(10)
+    fourth = ((loop - want.mean) ** 4).mean(axis=0)
+    error = np.sqrt((fourth - want.epistemic**2) / samples * 2)
+    assert largest_z(got.epistemic, want.epistemic, error) < threshold(10)
+
+
+@pytest.mark.parametrize("shape", [CLASSIFIER, INPUT_DROPOUT, DEEP])
+@pytest.mark.parametrize("samples", [1, 7, 100])
+def test_each_pass_is_the_thinned_network_of_its_masks(shape, samples):
+    network, x = mlp(*shape), rows(9, shape[0][0])
+    posterior = Posterior(network, samples, seed=11, precision="float32")
+    widths = [width for width, rate in zip(*shape, strict=False) if rate]
+    rates = [rate for rate in shape[1] if rate]
+    masks = [
+        balanced_masks(11, layer, range(samples), width, rate)
+        for layer, (width, rate) in enumerate(zip(widths, rates, strict=True))
+    ]
+    want = masked_loop(network, x, masks)
+    classes = want.shape[2] > 1
+    want = softmax(want) if classes else want
+    np.testing.assert_allclose(posterior.sample(x), want, rtol=2e-5, atol=2e-6)
+    got = posterior.predict(x)
+    summary = (summarize_classes if classes else summarize_outputs)(want, got.mean)
+    np.testing.assert_allclose(got.mean, summary.mean, rtol=1e-5, atol=1e-6)
+    names = ("std", "epistemic", "total") if classes else ("epistemic",)
+    for name in names:
+        np.testing.assert_allclose(
+            getattr(got, name), getattr(summary, name), rtol=1e-3, atol=2e-6, err_msg=name
+        )
+
+
+def test_linear_network_has_its_exact_moments():
+    """y = w (m x) / (1 - p) + b: mean w x + b, variance sum (w x)^2 p / (1 - p)."""
+    network, x, rate, samples = mlp((30, 1), (0.4,)), rows(20, 30), 0.4, 20_000
+    got = Posterior(network, samples).predict(x)
+    parts = (x * network[1].weight[0]).double().detach().numpy()
+    mean = parts.sum(axis=1) + network[1].bias.item()
+    variance = np.square(parts).sum(axis=1) * rate / (1 - rate)
+    error = np.sqrt(variance / samples)  # balanced masks do better
+    assert largest_z(got.mean[:, 0], mean, error) < threshold(20)
+    assert largest_z(got.epistemic[:, 0], variance, variance * np.sqrt(2 / samples)) < threshold(20)
+    assert largest_z(got.mean[:, 0], mean, got.mc_error[:, 0] * 1.2) < threshold(20)
+
+
+@pytest.mark.parametrize("masks", ["shared", "independent"])
+def test_tiny_network_matches_all_its_masks(masks):
+    network, x, samples = mlp((3, 4, 3), (0.25, 0.5)), rows(6, 3), 30_000
+    weights, outputs = every_mask(network, x)
+    p = softmax(outputs)
+    mean = np.einsum("m,mbc->bc", weights, p)
+    variance = np.einsum("m,mbc->bc", weights, np.square(p - mean))
+    kl = (p * np.log(p / mean)).sum(axis=2)
+    information = weights @ kl
+    got = Posterior(network, samples, masks=masks).predict(x)
+    assert weights.sum() == pytest.approx(1.0)
+    assert largest_z(got.mean, mean, np.sqrt(variance / samples)) < threshold(mean.size)
+    error = np.sqrt((weights @ np.square(kl) - information**2) / samples)
+    assert largest_z(got.epistemic, information, error) < threshold(6)
+    fourth = np.einsum("m,mbc->bc", weights, (p - mean) ** 4)
+    error = np.sqrt((fourth - variance**2) / samples)
+    assert largest_z(got.std**2, variance, error) < threshold(mean.size)
+
+
+def test_monte_carlo_errors_are_honest_over_seeds():
+    """Claimed errors are not below the scatter between seeds, nor far above it."""
+    network, x = mlp(*CLASSIFIER), rows(10, 20)
+    answers = [Posterior(network, 320, seed=seed).predict(x) for seed in range(60)]
+    scatter = np.std([a.mean for a in answers], axis=0, ddof=1)
+    claimed = np.sqrt(np.mean([a.mc_error**2 for a in answers], axis=0))
+    ratio = np.sqrt((claimed**2).mean() / (scatter**2).mean())
+    assert 0.9 < ratio < 1.5
+    independent = np.sqrt(np.mean([a.std**2 for a in answers], axis=0) / 320)
+    assert (independent**2).mean() > 1.3 * (scatter**2).mean()  # what balance is for
+    scatter = np.std([a.epistemic for a in answers], axis=0, ddof=1)
+    claimed = np.sqrt(np.mean([a.mc_error_epistemic**2 for a in answers], axis=0))
+    assert 0.8 < np.sqrt((claimed**2).mean() / (scatter**2).mean()) < 1.5
+
+
+@pytest.mark.parametrize("shape", [CLASSIFIER, INPUT_DROPOUT])
+def test_a_row_gets_the_same_answer_in_any_company(shape):
+    network, x = mlp(*shape), rows(700, shape[0][0])
+    posterior = Posterior(network, 50, precision="float32")
+    whole = posterior.predict(x)
+    order = np.random.default_rng(0).permutation(700)
+    shuffled = posterior.predict(x[order])
+    np.testing.assert_allclose(shuffled.mean, whole.mean[order], rtol=1e-5, atol=1e-6)
+    for rows_ in (slice(0, 1), slice(333, 334), slice(250, 260), slice(100, 500)):
+        part = posterior.predict(x[rows_])
+        np.testing.assert_allclose(part.mean, whole.mean[rows_], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(part.epistemic, whole.epistemic[rows_], rtol=1e-3, atol=1e-6)
+        np.testing.assert_allclose(part.mc_error, whole.mc_error[rows_], rtol=1e-2, atol=1e-6)
+
+
+def test_same_seed_same_bits_other_seed_other_answer():
+    network, x = mlp(*CLASSIFIER), rows(40, 20)
+    first = Posterior(network, 20, seed=1).predict(x)
+    assert np.array_equal(first.mean, Posterior(network, 20, seed=1).predict(x).mean)
+    assert not np.array_equal(first.mean, Posterior(network, 20, seed=2).predict(x).mean)
+
+
+@pytest.mark.parametrize("masks", ["shared", "independent"])
+def test_the_first_30_passes_of_100_are_those_of_30(masks):
+    network, x = mlp(*CLASSIFIER), rows(5, 20)
+    hundred = Posterior(network, 100, masks=masks).sample(x)
+    thirty = Posterior(network, 30, masks=masks).sample(x)
+    np.testing.assert_allclose(hundred[:30], thirty, rtol=1e-6, atol=1e-7)
+
+
+def test_stream_gives_what_predict_would():
+    network, x = mlp(*CLASSIFIER), rows(300, 20)
+    answers = list(Posterior(network, 50).stream(x))
+    assert [answer.samples for answer in answers] == [8, 16, 32, 50]
+    for answer in answers:
+        whole = Posterior(network, answer.samples).predict(x)
+        np.testing.assert_allclose(answer.mean, whole.mean, atol=1e-6)
+        np.testing.assert_allclose(answer.epistemic, whole.epistemic, atol=1e-6)
+        np.testing.assert_allclose(answer.mc_error, whole.mc_error, rtol=1e-3, atol=1e-6)
+
+
+def test_without_dropout_there_is_no_epistemic_uncertainty():
+    for rates in ((0.0, 0.0), (0, 0)):
+        network = mlp((8, 16, 3), rates)
+        network.insert(1, nn.Dropout(0.0))
+        got = Posterior(network, 40).predict(rows(9, 8))
+        assert (got.epistemic == 0).all()
+        assert (got.std == 0).all()
+        assert (got.mc_error == 0).all()
+        assert np.array_equal(got.mean, got.deterministic.probabilities)
+        assert got.agrees.all()
+
+
+def test_deterministic_answer_is_the_eval_forward():
+    network, x = mlp(*CLASSIFIER), rows(30, 20)
+    got = Posterior(network, 10, temperature=2.0).predict(x)
+    want = softmax(network.eval()(x).double().detach().numpy() / 2)
+    np.testing.assert_allclose(got.deterministic.probabilities, want, atol=1e-6)
+
+
+def test_shapes_and_dtypes():
+    network = mlp(*CLASSIFIER)
+    got = Posterior(network, 10).predict(rows(0, 20))
+    assert got.mean.shape == (0, 5)
+    assert got.prediction.dtype == np.int64
+    got = Posterior(network, 10, task="regression", aleatoric=[1, 2, 3, 4, 5.0]).predict(
+        rows(3, 20)
+    )
+    assert got.task == "regression"
+    np.testing.assert_allclose(got.total - got.epistemic, [[1, 2, 3, 4, 5]] * 3)
+    for x in (rows(4, 20).numpy(), rows(4, 20).double(), rows(4, 20).numpy()[:, ::-1]):
+        assert Posterior(network, 10).predict(x).mean.dtype == np.float64
+    assert Posterior(network, 7).sample(rows(4, 20)).shape == (7, 4, 5)
+
+
+def test_large_outputs_keep_their_variance():
+    network = mlp((13, 50, 1), (0.0, 0.3))
+    with torch.no_grad():
+        network[-1].bias.fill_(1e4)
+    x = rows(50, 13)
+    got = Posterior(network, 200).predict(x)
+    want = masked_loop(network, x, [balanced_masks(0, 0, range(200), 50, 0.3)])
+    np.testing.assert_allclose(got.epistemic, want.var(axis=0), rtol=2e-2)
+
+
+@pytest.mark.parametrize("bias", [200.0, 1e4])
+def test_extreme_logits(bias):
+    network = mlp((4, 8, 2), (0.0, 0.5))
+    with torch.no_grad():
+        network[-1].bias.copy_(torch.tensor([bias, -bias]))
+    got = Posterior(network, 50).predict(rows(6, 4))
+    for name in ("mean", "std", "total", "aleatoric", "epistemic", "mc_error", "confidence"):
+        assert np.isfinite(getattr(got, name)).all(), name
+    assert (got.confidence == 1).all()
+
+
+def every_kind():
+    return nn.Sequential(
+        nn.Flatten(),
+        nn.Sequential(nn.Linear(24, 16), nn.BatchNorm1d(16), nn.GELU()),
+        nn.Dropout(0.2),
+        nn.Linear(16, 12),
+        nn.LayerNorm(12),
+        nn.Tanh(),
+        nn.Dropout(0.4),
+        nn.Linear(12, 8),
+        nn.BatchNorm1d(8),
+        nn.ReLU(),
+        nn.Dropout(0.1),
+        nn.Linear(8, 3),
+    )
+
+
+def test_normalization_layers_match_the_masked_loop_and_stay_untouched():
+    torch.manual_seed(0)
+    network = every_kind()
+    x = torch.randn(64, 4, 6)
+    network(x)  # moves the running statistics off their start
+    network.train()
+    before = copy.deepcopy(network.state_dict())
+    posterior = Posterior(network, 40)
+    samples = posterior.sample(x[:7])
+    posterior.predict(x[:1])
+    assert network.training
+    assert all(module.training for module in network.modules())
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    masks = [
+        balanced_masks(0, layer, range(40), units, rate)
+        for layer, (units, rate) in enumerate([(16, 0.2), (12, 0.4), (8, 0.1)])
+    ]
+    flat = copy.deepcopy(network)
+    flat = nn.Sequential(*[m for m in flat.modules() if not isinstance(m, nn.Sequential)])
+    want = softmax(masked_loop(flat, x[:7], masks))
+    np.testing.assert_allclose(samples, want, atol=1e-5)
+
+
+def test_convolutional_trunk_and_dropout_on_feature_maps():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3),
+        nn.Conv2d(4, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Dropout(0.5),
+        nn.Linear(12, 4),
+    )  # fmt: skip
+    x = torch.randn(5, 1, 8, 8)
+    got = Posterior(network, 64).predict(x)
+    network.eval()
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.train()
+    with torch.no_grad():
+        loop = np.stack([network(x).softmax(-1).double().numpy() for _ in range(2000)])
+    want = summarize_classes(loop, got.mean)
+    error = np.hypot(want.std / np.sqrt(64), want.mc_error)
+    assert largest_z(got.mean, want.mean, error) < threshold(20)
+
+
+def test_changed_weights_are_noticed():
+    network, x = mlp(*CLASSIFIER), rows(4, 20)
+    posterior = Posterior(network, 20)
+    before = posterior.predict(x).mean
+    with torch.no_grad():
+        network[0].weight.mul_(2.0)
+    after = posterior.predict(x).mean
+    assert not np.allclose(before, after)
+    assert np.array_equal(after, Posterior(network, 20).predict(x).mean)
+
+
+@pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])
+def test_any_grad_mode(mode):
+    network, x = mlp(*CLASSIFIER), rows(4, 20)
+    want = Posterior(network, 20).predict(x).mean
+    with mode():
+        posterior = Posterior(network, 20)
+        assert np.array_equal(posterior.predict(x).mean, want)
+    assert np.array_equal(posterior.predict(x).mean, want)
+    with torch.inference_mode():
+        inside = copy.deepcopy(network)
+    assert np.array_equal(Posterior(inside, 20).predict(x).mean, want)
+
+
+def test_two_threads_get_what_one_gets():
+    network, x = mlp(*CLASSIFIER), rows(200, 20)
+    posterior = Posterior(network, 50)
+    want = Posterior(network, 50).predict(x).mean
+    results: list[np.ndarray] = []
+
+    def work():
+        results.extend(posterior.predict(x).mean for _ in range(10))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 40
+    assert all(np.array_equal(result, want) for result in results)
+
+
+def test_no_global_state_is_touched():
+    network = mlp(*CLASSIFIER)
+    before = torch.get_rng_state().clone(), torch.get_num_threads()
+    precision = torch.get_float32_matmul_precision()
+    Posterior(network, 20).predict(rows(4, 20))
+    assert torch.equal(torch.get_rng_state(), before[0])
+    assert torch.get_num_threads() == before[1]
+    assert torch.get_float32_matmul_precision() == precision
+
+
+class Hidden(nn.Module):
+    def forward(self, x):
+        return nn.functional.dropout(x, 0.5, self.training)
+
+
+class Loud(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) + torch.randn(1)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (Hidden(), "Hidden"),
+        (Loud(4, 4), "Loud"),
+        (nn.LSTM(4, 4, 2, dropout=0.5), "LSTM"),
+        (nn.TransformerEncoderLayer(4, 2), "TransformerEncoderLayer"),
+        (nn.MultiheadAttention(4, 2, dropout=0.1), "MultiheadAttention"),
+        (nn.RReLU(), "RReLU"),
+        (nn.AlphaDropout(0.5), "AlphaDropout"),
+        (nn.FractionalMaxPool2d(2, output_size=2), "FractionalMaxPool2d"),
+        (nn.Dropout(1.0), "Dropout"),
+        (nn.BatchNorm1d(4, track_running_stats=False), "BatchNorm1d"),
+        (nn.Softmax(dim=1), "Softmax"),
+    ],
+)
+def test_what_cannot_be_seen_is_refused_by_name(module, name):
+    network = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Dropout(0.5), module))
+    with pytest.raises(NetworkError, match=rf"1\.1 is a {name}"):
+        Posterior(network)
+
+
+def test_other_networks_are_refused():
+    with pytest.raises(NetworkError, match="Sequential"):
+        Posterior(Hidden())
+    hooked = mlp(*CLASSIFIER)
+    hooked[0].register_forward_hook(lambda *_: None)
+    with pytest.raises(NetworkError, match="hooks"):
+        Posterior(hooked)
+    with pytest.raises(NetworkError, match="two outputs"):
+        Posterior(mlp(*INPUT_DROPOUT), task="classification").predict(rows(2, 13))
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.zeros(3, 19), "19 features, wanted 20"),
+        (torch.zeros(20), "shape"),
+        (torch.zeros(3, 4, 5, 2), "features|cannot take"),
+        (torch.full((3, 20), torch.nan), "row 0 holds NaN"),
+        (np.array([[0.0] * 20, [np.inf] + [0.0] * 19]), "row 1 holds"),
+        ([["a"] * 20], "numbers"),
+        (torch.zeros(2, 20, dtype=torch.complex64), "shape|numbers"),
+    ],
+)
+def test_bad_rows_are_refused(x, message):
+    with pytest.raises(InputError, match=message):
+        Posterior(mlp(*CLASSIFIER), 4).predict(x)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"samples": 0},
+        {"samples": 1.5},
+        {"seed": -1},
+        {"seed": 2**64},
+        {"task": "clustering"},
+        {"masks": "none"},
+        {"precision": "int8"},
+        {"temperature": 0.0},
+        {"temperature": float("nan")},
+        {"aleatoric": -1.0},
+        {"target_variance": [[1.0]]},
+    ],
+)
+def test_bad_settings_are_refused(arguments):
+    with pytest.raises(InputError, match=next(iter(arguments))):
+        Posterior(mlp(*CLASSIFIER), **arguments)
