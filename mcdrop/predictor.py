@@ -1,0 +1,84 @@
+"""Load a model once, answer many times: the one door of service, scoring and Python users.
+
+Knows the way from raw rows to an answer: preprocessing, posterior, calibration. Refuses to know
+HTTP and files of rows.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcdrop.errors import InputError
+from mcdrop.network import DropoutMLP
+from mcdrop.posterior import Posterior
+from mcdrop.recipe import SAMPLES_LIMIT
+from mcdrop.repository import Card, load_network, locate, read_card
+from mcdrop.uncertainty import Classification, Regression
+
+__all__ = ["Predictor", "load"]
+
+
+class Predictor:
+    """A trained model, ready to answer. Safe to share between threads.
+
+    Attributes:
+        card: what the model says of itself: classes, preprocessing, metrics and so on.
+        network: the dropout network, in eval mode; never changed.
+    """
+
+    def __init__(self, card: Card, network: DropoutMLP) -> None:
+        self.card = card
+        self.network = network
+        # A posterior keeps its plan of thinned networks; few (samples, seed) pairs are in use.
+        self._posterior = lru_cache(maxsize=4)(self._build_posterior)
+
+    def predict(
+        self, rows: Any, samples: int | None = None, seed: int = 0
+    ) -> Classification | Regression:
+        """Answer for raw rows, in the unit the model was trained on.
+
+        Args:
+            rows: (B, D) or (B, *shape) numbers for a model of arrays; records or an Arrow table
+                for a model of tables.
+            samples: T, the stochastic passes; None takes the card's number.
+            seed: draws the T thinned networks. The same seed gives the same answer.
+
+        Returns:
+            `mcdrop.uncertainty.Classification` or `Regression`: B answers, MC and deterministic.
+
+        Raises:
+            InputError: rows, samples or seed are not usable; the message says why.
+        """
+        return self.evaluate(self.card.preprocessing.encode(rows), samples, seed)
+
+    def evaluate(
+        self, x: NDArray[np.float32], samples: int | None = None, seed: int = 0
+    ) -> Classification | Regression:
+        """Answer for rows (B, D) that `card.preprocessing` has encoded already."""
+        samples = self.card.samples if samples is None else samples
+        if not 1 <= samples <= SAMPLES_LIMIT:
+            raise InputError(f"samples is {samples}: give 1 to {SAMPLES_LIMIT} passes")
+        if not 0 <= seed < 2**63:
+            raise InputError(f"seed is {seed}: give 0 to 2**63 - 1")
+        return self._posterior(samples, seed).predict(x)
+
+    def _build_posterior(self, samples: int, seed: int) -> Posterior:
+        card = self.card
+        return Posterior(self.network, samples, seed, task=card.task, **card.calibration.options)
+
+
+def load(path: Path | str) -> Predictor:
+    """The model at ``path``: ``models/<name>`` (latest version) or ``models/<name>/<version>``.
+
+    Raises:
+        RepositoryError: there is no such model, or its files are incomplete or altered.
+
+    Example:
+        >>> mcdrop.load("models/digits").predict(x, samples=100, seed=0).confidence
+    """
+    folder = locate(Path(path))
+    card = read_card(folder)
+    return Predictor(card, load_network(folder, card))

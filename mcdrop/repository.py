@@ -1,0 +1,233 @@
+"""The model repository: ``<root>/<name>/<version>/`` with weights and one JSON card.
+
+Knows how a version is written (to a temporary folder, then renamed), found, read and checked
+against its hash. Refuses to know HTTP and how a model is trained. Reading a card touches no
+weights; nothing here is ever unpickled.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import safetensors.torch
+import torch
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from mcdrop.calibration import Calibration
+from mcdrop.data.preprocessing import Preprocessing
+from mcdrop.errors import RepositoryError
+from mcdrop.network import DropoutMLP, build_network
+from mcdrop.recipe import Recipe, Task
+
+__all__ = [
+    "Card",
+    "ModelEntry",
+    "list_models",
+    "load_network",
+    "locate",
+    "read_card",
+    "resolve",
+    "save",
+]
+
+WEIGHTS = "model.safetensors"
+CARD = "card.json"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Card(BaseModel):
+    """What a version says of itself. ``name`` and ``version`` are its folders, not in the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: Literal[1] = 1
+    name: str = Field(description="folder of the model")
+    version: int = Field(ge=1, description="folder of the version")
+    created: AwareDatetime
+    task: Task
+    classes: tuple[str, ...] = Field(description="class labels, by index; none for regression")
+    targets: tuple[str, ...] = Field(description="target columns of a regression")
+    in_features: int = Field(ge=1, description="width of the encoded input")
+    samples: int = Field(ge=1, description="T served by default")
+    calibration: Calibration
+    recipe: Recipe
+    preprocessing: Preprocessing
+    metrics: dict[str, dict[str, Number]] = Field(
+        description="scores on the test rows: of the deterministic answer and of the MC answer"
+    )
+    rows: dict[str, int] = Field(description="rows of each split")
+    data_fingerprint: str = Field(description="SHA-256 over the raw data")
+    libraries: dict[str, str] = Field(description="versions of what trained it")
+    weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+    @property
+    def out_features(self) -> int:
+        """Width C of the network's output."""
+        return len(self.classes) or len(self.targets)
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model of the repository and its versions, ascending."""
+
+    name: str
+    versions: tuple[int, ...]
+
+
+def list_models(root: Path) -> list[ModelEntry]:
+    """Every model under ``root`` that has a complete version, by name; [] if there is none."""
+    if not root.is_dir():
+        return []
+    folders = sorted(p for p in root.iterdir() if p.is_dir() and _NAME.fullmatch(p.name))
+    entries = [ModelEntry(folder.name, _versions(folder)) for folder in folders]
+    return [entry for entry in entries if entry.versions]
+
+
+def resolve(root: Path, name: str | None = None, version: int | None = None) -> Path:
+    """The folder of a version; without ``version`` the latest, without ``name`` the only model.
+
+    Raises:
+        RepositoryError: no such model or version, or no name where several models are; the
+            message lists what there is.
+    """
+    names = [entry.name for entry in list_models(root)] if name is None else []
+    if len(names) > 1:
+        raise RepositoryError(f"name the model: {root} holds {', '.join(names)}")
+    name = names[0] if names else name or ""
+    versions = _versions(root / name) if _NAME.fullmatch(name) else ()
+    if not versions:
+        there = ", ".join(entry.name for entry in list_models(root)) or "none"
+        raise RepositoryError(
+            f"no trained model {name[:80]!r} in {root.name}/: trained are {there}"
+        )
+    if version is not None and version not in versions:
+        there = ", ".join(map(str, versions))
+        raise RepositoryError(f"model {name!r} has no version {version}: it has {there}")
+    return root / name / str(version or versions[-1])
+
+
+def locate(path: Path) -> Path:
+    """The version folder that ``path`` means: itself, or the latest version inside it."""
+    path = path.resolve()  # so that "." and ".." have names
+    return path if (path / CARD).is_file() else resolve(path.parent, path.name)
+
+
+def read_card(path: Path) -> Card:
+    """The card of the version folder ``path``, without reading its weights.
+
+    Raises:
+        RepositoryError: absent, or not a card this version of mcdrop can read.
+    """
+    try:
+        fields = json.loads((path / CARD).read_text(encoding="utf-8"))
+        return Card.model_validate({**fields, "name": path.parent.name, "version": path.name})
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, TypeError) as error:
+        raise RepositoryError(f"{path / CARD} cannot be read: {error}; train again") from None
+    except ValidationError as error:
+        fault = error.errors()[0]
+        where = ".".join(map(str, fault["loc"]))
+        raise RepositoryError(
+            f"{path / CARD} is not a card this version of mcdrop can read: {where}: {fault['msg']}"
+        ) from None
+
+
+def load_network(path: Path, card: Card) -> DropoutMLP:
+    """The network of the version folder ``path``, in eval mode, on the CPU.
+
+    Raises:
+        RepositoryError: the weights are absent, do not hash to the card's SHA-256, or do not fit
+            the network the card describes.
+    """
+    try:
+        content = (path / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise RepositoryError(f"{path / WEIGHTS} cannot be read: {error}; train again") from None
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != card.weights_sha256:
+        raise RepositoryError(
+            f"{path / WEIGHTS} has SHA-256 {digest[:12]}..., its card says "
+            f"{card.weights_sha256[:12]}...: the file was altered or cut short; train again"
+        )
+    network = build_network(card.recipe.network, card.in_features, card.out_features)
+    try:
+        network.load_state_dict(safetensors.torch.load(content))
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        raise RepositoryError(f"{path / WEIGHTS} does not fit its card: {error}") from None
+    return network.eval()
+
+
+def save(
+    root: Path,
+    name: str,
+    network: torch.nn.Module,
+    fields: Mapping[str, Any],
+    files: Mapping[str, str] | None = None,
+) -> Path:
+    """Write a new version of ``name`` and return its folder.
+
+    Everything goes to a temporary folder beside the versions, which is renamed to the next
+    integer when it is complete: a reader sees all of a version or nothing of it.
+
+    Args:
+        root: the repository.
+        name: the model's folder.
+        network: its ``state_dict`` becomes ``model.safetensors``.
+        fields: the card's fields but ``name``, ``version`` and ``weights_sha256``.
+        files: further text files of the version, by name.
+
+    Raises:
+        RepositoryError: the name cannot be a folder, or the repository cannot be written.
+    """
+    if not _NAME.fullmatch(name):
+        raise RepositoryError(
+            f"model name {name!r} is not usable: take letters, digits, '.', '_' and '-', "
+            "64 at most, a letter or digit first"
+        )
+    state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
+    content = safetensors.torch.save(state)
+    digest = hashlib.sha256(content).hexdigest()
+    card = Card.model_validate({**fields, "name": name, "version": 1, "weights_sha256": digest})
+    text = card.model_dump_json(indent=2, exclude={"name", "version"}) + "\n"
+    folder = root / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder))
+        try:
+            (part / WEIGHTS).write_bytes(content)
+            for file, body in {**(files or {}), CARD: text}.items():
+                (part / file).write_text(body, encoding="utf-8")
+            part.chmod(0o755)
+            return _publish(part, folder)
+        except BaseException:
+            shutil.rmtree(part, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise RepositoryError(f"cannot write a version of {name!r} under {root}: {error}") from None
+
+
+def _publish(part: Path, folder: Path) -> Path:
+    version = max(_versions(folder), default=0) + 1
+    while True:
+        target = folder / str(version)
+        try:
+            part.rename(target)
+            return target
+        except OSError:
+            if not target.exists():
+                raise
+            version += 1  # another training took this number meanwhile
+
+
+def _versions(folder: Path) -> tuple[int, ...]:
+    if not folder.is_dir():
+        return ()
+    numbers = (p.name for p in folder.iterdir() if p.name.isdecimal() and (p / CARD).is_file())
+    return tuple(sorted(int(n) for n in numbers if n == str(int(n)) and n != "0"))

@@ -1,0 +1,51 @@
+"""Small real models for tests: written by the repository's own writer, quick to make."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mcdrop import repository
+from mcdrop.data.preprocessing import ArrayPreprocessing
+from mcdrop.network import build_network
+from mcdrop.recipe import Recipe
+
+DIGITS = ArrayPreprocessing(shape=(8, 8), scale=1 / 16, mean=0.3, std=0.4, minimum=0, maximum=16)
+
+
+def random_pixels(rows: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 17, (rows, 64)).astype(np.float64)
+
+
+def save_random_classifier(
+    root: Path, name: str = "tiny", seed: int = 0, fields: Mapping[str, Any] | None = None
+) -> Path:
+    """A version of an untrained 64-16-10 classifier of digits."""
+    recipe = Recipe.model_validate(
+        {"data": {"source": "digits"}, "network": {"hidden": [16], "dropout": 0.4}}
+    )
+    network = build_network(recipe.network, 64, 10, torch.Generator().manual_seed(seed))
+    return repository.save(
+        root,
+        name,
+        network,
+        {
+            "created": datetime(2026, 1, 2, tzinfo=UTC),
+            "task": "classification",
+            "classes": tuple("0123456789"),
+            "targets": (),
+            "in_features": 64,
+            "samples": 40,
+            "calibration": {},
+            "recipe": recipe,
+            "preprocessing": DIGITS,
+            "metrics": {"mc": {"accuracy": 0.1}},
+            "rows": {"train": 1, "validation": 1, "test": 1},
+            "data_fingerprint": "none",
+            "libraries": {},
+            **(fields or {}),
+        },
+    )
