@@ -1,0 +1,104 @@
+"""The LitServe application: one worker's hooks, and the routes beside them.
+
+Knows LitServe's life of a request and of a worker, and the catalog of models. Refuses to know how
+a row is answered (``answers``), how models are found (``shelf``) and how processes are run
+(``server``).
+"""
+
+import logging
+import signal
+from pathlib import Path
+
+import litserve as ls  # type: ignore[import-untyped]
+import torch
+
+from mcdrop.data.preprocessing import ArrayPreprocessing, TablePreprocessing
+from mcdrop.errors import RepositoryError
+from mcdrop.repository import Card, list_models, read_card
+from mcdrop_service import answers
+from mcdrop_service.faults import told
+from mcdrop_service.lifeline import end_with_parent
+from mcdrop_service.request import PredictRequest
+from mcdrop_service.schemas import Column, ModelList, ModelVersion, PredictResponse
+from mcdrop_service.shelf import Shelf
+
+__all__ = ["PredictAPI", "list_versions"]
+
+_log = logging.getLogger(__name__)
+
+
+class PredictAPI(ls.LitAPI):  # type: ignore[misc]
+    """``POST /predict``, a request at a time.
+
+    The names of the hooks' arguments and their annotations are read by LitServe and FastAPI.
+
+    Args:
+        repository: the model repository.
+        threads: PyTorch threads of a worker.
+    """
+
+    def __init__(self, repository: Path, threads: int) -> None:
+        super().__init__()
+        self.repository = repository
+        self.threads = threads
+
+    def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe passes it by position
+        """Prepare a worker process, before it takes requests."""
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the server stops us after the drain
+        end_with_parent()
+        torch.set_num_threads(self.threads)
+        self.shelf = Shelf(self.repository)
+        self.shelf.load_latest()
+
+    @told
+    def decode_request(self, request: PredictRequest) -> answers.Job:
+        """Find the model a request means, and check its rows against it."""
+        return answers.validate(request, self.shelf.find(request.model, request.version))
+
+    @told
+    def predict(self, job: answers.Job) -> answers.Answer:
+        """Ask the T thinned networks."""
+        return answers.evaluate(job)
+
+    @told
+    def encode_response(self, answer: answers.Answer) -> PredictResponse:
+        """Lay out the answer."""
+        return answers.encode(answer)
+
+
+def list_versions(repository: Path) -> ModelList:
+    """Every version that can be read, the latest of each model last."""
+    found = []
+    for entry in list_models(repository):
+        for version in entry.versions:
+            try:
+                card = read_card(repository / entry.name / str(version))
+            except RepositoryError:
+                _log.exception("model %s version %s is left out", entry.name, version)
+                continue
+            found.append(_describe(card, latest=version == entry.versions[-1]))
+    return ModelList(models=found)
+
+
+def _describe(card: Card, *, latest: bool) -> ModelVersion:
+    step = card.preprocessing
+    return ModelVersion(
+        name=card.name,
+        version=card.version,
+        latest=latest,
+        description=card.recipe.description,
+        task=card.task,
+        classes=list(card.classes),
+        targets=list(card.targets),
+        samples=card.samples,
+        shape=list(step.shape) if isinstance(step, ArrayPreprocessing) else None,
+        columns=_columns(step) if isinstance(step, TablePreprocessing) else None,
+        metrics=card.metrics,
+    )
+
+
+def _columns(step: TablePreprocessing) -> list[Column]:
+    return [Column(name=column.name, kind="number") for column in step.numeric] + [
+        Column(name=column.name, kind="category", categories=list(column.categories))
+        for column in step.categorical
+    ]

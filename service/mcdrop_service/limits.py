@@ -1,0 +1,39 @@
+"""What one request, and one server, may use: the bounds that keep every caller's share.
+
+Knows numbers and why they are what they are. Refuses to know what enforces them.
+"""
+
+__all__ = [
+    "BODY_BYTES",
+    "DEADLINE",
+    "DRAIN",
+    "EVALUATIONS",
+    "PENDING",
+    "PREDICTORS",
+    "ROWS",
+    "SEED",
+]
+
+BODY_BYTES = 16 * 2**20
+"""Bytes of a request's body; 1,000 rows of 784 numbers in full precision fill it."""
+
+ROWS = 4096
+"""Rows of a request."""
+
+EVALUATIONS = 1_000_000
+"""Rows times samples of a request: some seconds of one core for the networks that come with us."""
+
+SEED = 2**63 - 1
+"""Greatest seed."""
+
+PENDING = 64
+"""Requests an API process takes on at a time; further ones are asked to come back."""
+
+DEADLINE = 30.0
+"""Seconds from a request's arrival to its answer."""
+
+DRAIN = 8
+"""Seconds that requests in flight get when the server stops; Docker kills after 10."""
+
+PREDICTORS = 32
+"""Model versions a worker keeps loaded."""

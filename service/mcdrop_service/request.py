@@ -1,0 +1,119 @@
+"""The body of a request: its fields, bounds and units.
+
+Knows JSON and what each field means to a caller. Refuses to know models, networks and HTTP
+statuses. Strict: a text is no number, and an unknown field is refused, not ignored. Checks stop
+at the first fault, so that a body of a million faults does not become a million messages.
+"""
+
+import math
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+    model_validator,
+)
+
+from mcdrop.recipe import SAMPLES_LIMIT
+from mcdrop_service.limits import ROWS, SEED
+
+__all__ = ["PredictRequest"]
+
+
+def _check_records(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for row, record in enumerate(records):
+        for column, value in record.items():
+            fault = _fault(value)
+            if fault:
+                raise ValueError(f"row {row}, column {column[:80]!r}: {fault}")
+    return records
+
+
+def _fault(value: object) -> str | None:
+    """What is wrong with the value of a column."""
+    if value is None or isinstance(value, str | bool):
+        return None
+    if not isinstance(value, int | float):
+        kind = "an array" if isinstance(value, list) else "an object"
+        return f"got {kind}, wanted a number, a text, true, false or null"
+    try:
+        return None if math.isfinite(value) else "got NaN or infinity, wanted a finite number"
+    except OverflowError:
+        return "got an integer too large, wanted a finite number"
+
+
+_first = Field(fail_fast=True)
+
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Numbers = Annotated[list[Number], _first]
+Row = Annotated[Numbers | Annotated[list[Numbers], _first], Field(union_mode="left_to_right")]
+Rows = Annotated[list[Row], _first]
+
+Value = Annotated[
+    Any, WithJsonSchema({"anyOf": [{"type": t} for t in ("number", "string", "boolean", "null")]})
+]
+Records = Annotated[list[dict[str, Value]], _first, AfterValidator(_check_records)]
+
+
+class PredictRequest(BaseModel):
+    """Rows to answer for, as `inputs` or as `records`, and what to ask."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inputs: Rows | None = Field(
+        None,
+        min_length=1,
+        max_length=ROWS,
+        description="Rows of numbers in the raw unit the model was trained on (pixels 0 to 255, "
+        "say), each flat or nested in the model's shape. For models of arrays, and for tables "
+        "whose columns are all numeric.",
+    )
+    records: Records | None = Field(
+        None,
+        min_length=1,
+        max_length=ROWS,
+        description="Rows as `{column: value}`, for models of tables; null, or a column left out, "
+        "is a missing value.",
+    )
+    model: StrictStr | None = Field(
+        None, description="Model to ask; may be left out where there is only one."
+    )
+    version: Annotated[StrictInt, Field(ge=1, le=2**31 - 1)] | None = Field(
+        None, description="Version of the model; the latest by default."
+    )
+    samples: Annotated[StrictInt, Field(ge=1, le=SAMPLES_LIMIT)] | None = Field(
+        None, description="T, the stochastic passes; the model's own number by default."
+    )
+    seed: StrictInt = Field(
+        0, ge=0, le=SEED, description="Draws the T thinned networks: same seed, same answer."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, body: Any) -> Any:
+        names = body if isinstance(body, dict) else ()
+        unknown = next((name for name in names if name not in cls.model_fields), None)
+        if unknown is not None:
+            known = ", ".join(cls.model_fields)
+            raise ValueError(f"got an unknown field {unknown[:80]!r}, wanted some of {known}")
+        return body
+
+    @model_validator(mode="after")
+    def _check_rows(self) -> Self:
+        if (self.inputs is None) == (self.records is None):
+            came = "neither" if self.inputs is None else "both"
+            raise ValueError(
+                f"got {came} of `inputs` and `records`, wanted one of them: rows of numbers, or "
+                "rows of named columns"
+            )
+        return self
+
+    @property
+    def rows(self) -> list[Any]:
+        """The rows, in whichever form they came."""
+        return self.inputs or self.records or []

@@ -1,0 +1,201 @@
+"""The bodies of answers: every number with its meaning and unit.
+
+Knows JSON and what each field means to a caller. Refuses to know how the numbers are computed.
+Answers hold finite numbers only, by type.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+
+__all__ = [
+    "Classification",
+    "ClassificationRow",
+    "Column",
+    "DeterministicClass",
+    "DeterministicOutput",
+    "Failure",
+    "Interval",
+    "ModelList",
+    "ModelVersion",
+    "PredictResponse",
+    "Regression",
+    "RegressionRow",
+    "Variances",
+]
+
+PerClass = dict[str, FiniteFloat]
+PerTarget = dict[str, FiniteFloat]
+
+
+class Variances(BaseModel):
+    """The same split as variances of the one-hot class: total = aleatoric + epistemic."""
+
+    total: FiniteFloat = Field(description="1 - sum of squared mean probabilities")
+    aleatoric: FiniteFloat = Field(description="mean over passes of 1 - sum of p²")
+    epistemic: FiniteFloat = Field(description="sum over classes of the variance over passes")
+
+
+class DeterministicClass(BaseModel):
+    """The answer of the network with dropout off."""
+
+    prediction: str = Field(description="the most probable class")
+    probabilities: PerClass = Field(description="probability of each class")
+
+
+class ClassificationRow(BaseModel):
+    """What T passes say about the class of one row. Entropies are in nats."""
+
+    prediction: str = Field(description="the class most probable on average over passes")
+    confidence: FiniteFloat = Field(
+        description="1 - total variance / (1 - 1/C): 1 for a certain answer, 0 for the uniform one"
+    )
+    agrees: bool = Field(description="whether the answers with and without dropout coincide")
+    total: FiniteFloat = Field(description="entropy of the mean probabilities, in nats")
+    aleatoric: FiniteFloat = Field(
+        description="mean entropy of the passes, in nats: doubt that lies in the row itself"
+    )
+    epistemic: FiniteFloat = Field(
+        description="mutual information, in nats: how far passes disagree, what the model does "
+        "not know"
+    )
+    variance: Variances
+    probabilities: PerClass = Field(description="mean probability of each class")
+    std: PerClass = Field(description="standard deviation of each probability over passes")
+    mc_error: PerClass = Field(
+        description="standard error of each mean probability, from T passes instead of infinitely "
+        "many"
+    )
+    deterministic: DeterministicClass
+
+
+class Interval(BaseModel):
+    """The central interval that holds 95 % of the predicted distribution."""
+
+    lower: FiniteFloat
+    upper: FiniteFloat
+
+
+class DeterministicOutput(BaseModel):
+    """The answer of the network with dropout off."""
+
+    mean: PerTarget = Field(description="each target, in its own unit")
+
+
+class RegressionRow(BaseModel):
+    """What T passes say about the targets of one row, in the targets' own units."""
+
+    mean: PerTarget = Field(description="mean over passes")
+    std: PerTarget = Field(description="standard deviation of the prediction: sqrt(total)")
+    interval: dict[str, Interval] = Field(description="mean -+ 1.96 std")
+    confidence: PerTarget = Field(
+        description="1 - total / variance of the training target, at least 0"
+    )
+    total: PerTarget = Field(description="variance of the prediction: aleatoric + epistemic")
+    aleatoric: PerTarget = Field(description="variance of the noise, 1/tau")
+    epistemic: PerTarget = Field(description="variance of the passes' answers")
+    mc_error: PerTarget = Field(
+        description="standard error of the mean, from T passes instead of infinitely many"
+    )
+    deterministic: DeterministicOutput
+
+
+class _Answer(BaseModel):
+    model: str = Field(description="model that answered")
+    version: int = Field(description="its version")
+    samples: int = Field(description="T, passes per row")
+    seed: int = Field(description="seed the passes were drawn from")
+
+
+class Classification(_Answer):
+    """Answers of a classifier, one a row, in the order of the rows."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "model": "cats-and-dogs",
+                "version": 3,
+                "samples": 100,
+                "seed": 0,
+                "task": "classification",
+                "classes": ["cat", "dog"],
+                "predictions": [
+                    {
+                        "prediction": "dog",
+                        "confidence": 0.36,
+                        "agrees": True,
+                        "total": 0.5,
+                        "aleatoric": 0.42,
+                        "epistemic": 0.08,
+                        "variance": {"total": 0.32, "aleatoric": 0.26, "epistemic": 0.06},
+                        "probabilities": {"cat": 0.2, "dog": 0.8},
+                        "std": {"cat": 0.17, "dog": 0.17},
+                        "mc_error": {"cat": 0.017, "dog": 0.017},
+                        "deterministic": {
+                            "prediction": "dog",
+                            "probabilities": {"cat": 0.11, "dog": 0.89},
+                        },
+                    }
+                ],
+            }
+        }
+    )
+
+    task: Literal["classification"] = "classification"
+    classes: list[str] = Field(description="class labels, in the order of the network's outputs")
+    predictions: list[ClassificationRow]
+
+
+class Regression(_Answer):
+    """Answers of a regression, one a row, in the order of the rows."""
+
+    task: Literal["regression"] = "regression"
+    targets: list[str] = Field(description="names of the targets")
+    predictions: list[RegressionRow]
+
+
+PredictResponse = Annotated[Classification | Regression, Field(discriminator="task")]
+"""The answer's body; `task` tells which."""
+
+
+class Column(BaseModel):
+    """A column that records may have."""
+
+    name: str
+    kind: Literal["number", "category"]
+    categories: list[str] | None = Field(
+        default=None, description="known categories; any other text is treated as unknown"
+    )
+
+
+class ModelVersion(BaseModel):
+    """A version of a model, and what it takes."""
+
+    name: str
+    version: int
+    latest: bool = Field(description="whether requests without `version` are answered by it")
+    description: str
+    task: Literal["classification", "regression"]
+    classes: list[str] = Field(description="class labels; none for a regression")
+    targets: list[str] = Field(description="targets of a regression; none for a classification")
+    samples: int = Field(description="T where a request does not say")
+    shape: list[int] | None = Field(description="shape of a row of `inputs`; null for tables")
+    columns: list[Column] | None = Field(description="columns of `records`; null for arrays")
+    metrics: dict[str, dict[str, float]] = Field(
+        description="scores on the test rows, of the deterministic answer and of the MC answer"
+    )
+
+
+class ModelList(BaseModel):
+    """Every version of every model that can be asked."""
+
+    models: list[ModelVersion]
+
+
+class Failure(BaseModel):
+    """Why a request was not answered."""
+
+    detail: str = Field(
+        description="what came, what was wanted",
+        examples=["inputs[0][3]: input should be a valid number"],
+    )
