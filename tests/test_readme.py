@@ -1,0 +1,41 @@
+"""The README's Python runs as it stands, and its commands are commands."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from mcdrop.cli import app
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def test_python_blocks_run_in_order(
+    digits_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(digits_model.parent.parent.parent)
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) == 2
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "[0 1 2 3 4] [0 1 2 3 4]" in printed
+    assert "(5, 10) (5, 10)" in printed
+
+
+def test_named_commands_exist() -> None:
+    commands = set(re.findall(r"^mcdrop (\w+)", README, flags=re.MULTILINE))
+    assert commands >= {"train", "models", "score", "serve"}
+    for command in commands:
+        assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+
+
+def test_named_files_exist() -> None:
+    root = Path(__file__).parent.parent
+    tree = README.split("## The tree")[1].split("```")[1]
+    for name in re.findall(r"(\w+)\.py", tree):
+        assert (root / "mcdrop" / f"{name}.py").is_file(), name
+    for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
+        assert (root / link).exists(), link
