@@ -60,3 +60,122 @@ def test_gaussian_nll_is_the_density() -> None:
     expected = -norm.logpdf(y, mean, np.sqrt(variance)).mean()
     assert metrics.gaussian_nll(mean, variance, y) == pytest.approx(expected, rel=1e-12)
     assert metrics.rmse(mean, mean + 3) == pytest.approx(3)
+
+
+@given(st.integers(0, 10_000))
+def test_equal_mass_bins_hold_equal_shares_and_ties_stay_together(seed: int) -> None:
+    p, y = random_case(seed)
+    order = np.random.default_rng(seed).permutation(len(y))
+    tied = np.round(p, 1)
+    tied /= tied.sum(1, keepdims=True)
+    for forecast in (p, tied):
+        value = metrics.ece(forecast, y, scheme="mass")
+        assert 0 <= value <= 1
+        assert metrics.ece(forecast[order], y[order], scheme="mass") == pytest.approx(value)
+    one_bin = metrics.ece(p, y, bins=1, scheme="mass")
+    assert one_bin == pytest.approx(abs(np.mean(p.max(1) - (p.argmax(1) == y))))
+
+
+def test_classwise_ece_sees_what_the_top_class_hides() -> None:
+    p = np.tile([0.6, 0.3, 0.1], (100, 1))
+    y = np.array([0] * 60 + [1] * 10 + [2] * 30)
+    assert metrics.ece(p, y) == pytest.approx(0, abs=1e-12)
+    assert metrics.classwise_ece(p, y) == pytest.approx((0.0 + 0.2 + 0.2) / 3)
+
+
+@given(st.integers(0, 10_000))
+def test_brier_decomposition_adds_up(seed: int) -> None:
+    p, y = random_case(seed, classes=3)
+    p = np.round(p * 4) + 1
+    p /= p.sum(1, keepdims=True)
+    reliability, resolution, uncertainty = metrics.brier_decomposition(p, y)
+    assert reliability - resolution + uncertainty == pytest.approx(metrics.brier(p, y))
+    assert min(reliability, resolution, uncertainty) >= 0
+
+
+def selective_case(seed: int, rows: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Confidences with many ties, and errors."""
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 8, rows) / 8, (rng.random(rows) < 0.3).astype(float)
+
+
+@given(st.integers(0, 10_000))
+def test_selective_scores_do_not_depend_on_row_order(seed: int) -> None:
+    confidence, loss = selective_case(seed)
+    order = np.random.default_rng(seed).permutation(len(loss))
+    for score in (metrics.aurc, metrics.augrc):
+        assert score(confidence, loss) == pytest.approx(score(confidence[order], loss[order]))
+    for score in (metrics.auroc, metrics.aupr, metrics.fpr95):
+        both = [score(-confidence[o], loss[o] > 0) for o in (np.arange(len(loss)), order)]
+        np.testing.assert_allclose(*both)
+
+
+@given(st.integers(0, 10_000))
+def test_aurc_through_ties_is_the_mean_over_their_orders(seed: int) -> None:
+    confidence, loss = selective_case(seed, rows=12)
+    rng = np.random.default_rng(seed)
+    values = []
+    for _ in range(400):
+        shuffled = rng.permutation(len(loss))
+        order = shuffled[np.argsort(-confidence[shuffled], kind="stable")]
+        values.append(np.mean(np.cumsum(loss[order]) / np.arange(1, len(loss) + 1)))
+    error = np.std(values) / 20 + 1e-12
+    assert abs(metrics.aurc(confidence, loss) - np.mean(values)) < 6 * error  # 1e-9 a case
+
+
+@given(st.integers(0, 10_000))
+def test_augrc_is_the_closed_form(seed: int) -> None:
+    confidence, loss = selective_case(seed)
+    if 0 < loss.sum() < len(loss):
+        accuracy, area = 1 - loss.mean(), metrics.auroc(-confidence, loss > 0)
+        expected = (1 - area) * accuracy * (1 - accuracy) + (1 - accuracy) ** 2 / 2
+        assert metrics.augrc(confidence, loss) == pytest.approx(expected)
+
+
+def test_coverage_at_risk_keeps_ties_together() -> None:
+    confidence = np.array([0.9, 0.9, 0.5, 0.5, 0.1])
+    loss = np.array([0.0, 0.0, 0.0, 1.0, 1.0])
+    assert metrics.coverage_at_risk(confidence, loss, 0.0) == 0.4
+    assert metrics.coverage_at_risk(confidence, loss, 0.25) == 0.8
+    assert metrics.coverage_at_risk(confidence, loss, 0.4) == 1.0
+    assert metrics.coverage_at_risk(-confidence, loss, 0.3) == 0.0
+
+
+def test_fpr95_of_a_known_case() -> None:
+    score = np.concatenate([np.arange(100.0), np.arange(50.0, 150.0)])
+    strange = np.arange(200) >= 100
+    # 95 of 100 strange rows score 55 or more, as do 45 of the 100 known ones.
+    assert metrics.fpr95(score, strange) == pytest.approx(0.45)
+    assert np.isnan(metrics.auroc(score, np.zeros(200, bool)))
+
+
+def test_crps_is_the_integral_of_its_definition() -> None:
+    from scipy.stats import norm
+
+    mean, sigma, y = 0.3, 1.7, -1.1
+    grid = np.linspace(-20, 20, 400_001)
+    squared = (norm.cdf(grid, mean, sigma) - (grid >= y)) ** 2
+    expected = np.trapezoid(squared, grid)
+    value = metrics.crps_gaussian(np.array([mean]), np.array([sigma**2]), np.array([y]))
+    assert value == pytest.approx(expected, rel=1e-4)
+
+
+def test_quantile_calibration_of_right_and_of_overconfident_models() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=20_000)
+    zeros, ones = np.zeros_like(y), np.ones_like(y)
+    assert metrics.quantile_calibration_error(zeros, ones, y) < 0.005
+    assert metrics.quantile_calibration_error(zeros, 0.1 * ones, y) > 0.1
+    assert metrics.interval_coverage(-1.96 * ones, 1.96 * ones, y) == pytest.approx(0.95, abs=0.008)
+
+
+def test_bootstrap_interval_covers_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    covered = 0
+    for seed in range(200):
+        x = rng.exponential(size=80)
+        low, high = metrics.bootstrap_interval(np.mean, x, level=0.9, resamples=300, seed=seed)
+        covered += low <= 1 <= high
+    # The percentile interval covers about .88 at n = 80 of this skewed law; .78 to .97 is four
+    # binomial standard errors either way.
+    assert 0.78 <= covered / 200 <= 0.97

@@ -1,0 +1,59 @@
+"""Scores of predicted means, variances and intervals against targets, in float64.
+
+Arrays are (B,) or (B, C), all of one shape; scores are averages over every entry. Refuses to know
+how the predictions came about.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+__all__ = [
+    "crps_gaussian",
+    "gaussian_nll",
+    "interval_coverage",
+    "quantile_calibration_error",
+    "rmse",
+]
+
+Floats = NDArray[np.float64]
+
+
+def rmse(mean: Floats, targets: Floats) -> float:
+    """Root mean squared error in the target's unit."""
+    return float(np.sqrt(np.mean((mean - targets) ** 2)))
+
+
+def gaussian_nll(mean: Floats, variance: Floats, targets: Floats) -> float:
+    """Mean negative log-likelihood of N(mean, variance), in nats."""
+    squared = (targets - mean) ** 2 / variance
+    return float(np.mean(0.5 * (np.log(2 * np.pi * variance) + squared)))
+
+
+def crps_gaussian(mean: Floats, variance: Floats, targets: Floats) -> float:
+    """Mean continuous ranked probability score of N(mean, variance), in the target's unit.
+
+    sigma (z (2 Phi(z) - 1) + 2 phi(z) - 1 / sqrt(pi)), z = (y - mean) / sigma (Gneiting & Raftery
+    2007, eq. 21, as a loss).
+    """
+    sigma = np.sqrt(variance)
+    z = (targets - mean) / sigma
+    density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
+    return float(np.mean(sigma * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi))))
+
+
+def interval_coverage(lower: Floats, upper: Floats, targets: Floats) -> float:
+    """Share of targets within [lower, upper]."""
+    return float(np.mean((lower <= targets) & (targets <= upper)))
+
+
+def quantile_calibration_error(mean: Floats, variance: Floats, targets: Floats) -> float:
+    """Mean over the quantile levels .01 to .99 of |share of targets below - level|.
+
+    Each target's level under N(mean, variance) is uniform for a calibrated model (Kuleshov 2018,
+    section 3.2; absolute instead of squared differences).
+    """
+    below = ndtr((targets - mean) / np.sqrt(variance)).ravel()
+    levels = np.arange(1, 100) / 100
+    shares = np.searchsorted(np.sort(below), levels, side="right") / below.size
+    return float(np.mean(np.abs(shares - levels)))
