@@ -1,0 +1,60 @@
+"""When not to answer: a threshold on confidence that keeps the errors of what is answered rare.
+
+Knows confidences and errors of calibration rows. Refuses to know networks.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta, binom
+
+__all__ = ["clopper_pearson", "threshold"]
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+DELTA = 0.1
+"""Probability, over the draw of the calibration rows, that a promised risk does not hold."""
+
+_CANDIDATES = 100
+
+
+def threshold(
+    confidence: Floats,
+    errors: Flags,
+    pilot: tuple[Floats, Flags],
+    risk: float,
+    delta: float = DELTA,
+) -> float:
+    """The least threshold whose answered rows err at a rate of ``risk`` or less.
+
+    Fixed-sequence testing (Angelopoulos et al. 2021, "Learn then Test", section 2.3): thresholds
+    are tried by the exact binomial test of "the error rate is above ``risk``", the most promising
+    on the pilot rows first, until one is not rejected at ``delta``. With probability 1 - ``delta``
+    over the calibration rows, the threshold returned holds its promise.
+
+    Args:
+        confidence: of the calibration rows, (n,).
+        errors: whether each was answered wrongly, (n,).
+        pilot: confidences and errors of other rows; they order the tests and prove nothing.
+        risk: error rate to stay within, in (0, 1).
+        delta: allowed probability of a broken promise.
+
+    Returns:
+        Answer where the confidence is at least this; infinity if no threshold keeps the promise.
+    """
+    candidates = np.quantile(pilot[0], np.linspace(0, 1, _CANDIDATES + 1)[:-1])
+    order = np.argsort(_p_values(*pilot, candidates, risk), kind="stable")
+    accepted = np.cumprod(_p_values(confidence, errors, candidates[order], risk) <= delta) > 0
+    return float(candidates[order][accepted].min(initial=np.inf))
+
+
+def _p_values(confidence: Floats, errors: Flags, thresholds: Floats, risk: float) -> Floats:
+    """P(Binomial(answered, risk) <= wrong) for each threshold."""
+    answered = confidence >= thresholds[:, None]  # (thresholds, n)
+    values: Floats = binom.cdf((answered & errors).sum(1), answered.sum(1), risk)
+    return values
+
+
+def clopper_pearson(errors: int, rows: int, delta: float = DELTA) -> float:
+    """Upper bound of an error rate that holds with probability 1 - ``delta``; 1 without rows."""
+    return float(beta.ppf(1 - delta, errors + 1, rows - errors)) if errors < rows else 1.0
