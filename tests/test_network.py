@@ -42,10 +42,12 @@ def test_building_leaves_the_global_generator_alone() -> None:
 
 @pytest.mark.parametrize(
     ("init", "std"),
-    [("he", (2 / 400) ** 0.5), ("xavier", (2 / (400 + 300)) ** 0.5), ("normal", 0.01)],
+    [("he", (2 / 400) ** 0.5), ("xavier", (2 / (400 + 300)) ** 0.5), ("normal", 3.0)],
 )
 def test_initial_spread(init: str, std: float) -> None:
-    network = DropoutMLP(400, [], 300, init=init, generator=torch.Generator().manual_seed(0))
+    network = DropoutMLP(
+        400, [], 300, init=init, init_std=3.0, generator=torch.Generator().manual_seed(0)
+    )
     layer = network[0]
     # The sample std of n = 120,000 weights has relative standard error 1/sqrt(2n) = .002 (less for
     # the uniform): 5 of them is a false-alarm rate below 1e-6.
@@ -70,3 +72,31 @@ def test_inverted_dropout_keeps_the_expectation() -> None:
     draws = network(x.expand(200_000, -1)).detach()[:, 0]
     z = (draws.mean() - network.eval()(x)[0, 0]) / (draws.std() / len(draws) ** 0.5)
     assert abs(z) < 4.9  # false-alarm rate 1e-6
+
+
+def test_thinned_draws_as_train_mode_does_and_from_its_generator_alone() -> None:
+    generator = torch.Generator().manual_seed(0)
+    network = DropoutMLP(20, [40], 2, dropout=0.4, input_dropout=0.2, generator=generator)
+    x, before = torch.rand(1, 20).expand(50_000, -1), torch.random.get_rng_state()
+    ours = network.thinned(x, generator).detach()
+    assert torch.equal(torch.random.get_rng_state(), before)
+    torch.manual_seed(0)
+    theirs = network.train()(x).detach()
+    # Mean and spread of both draws as z scores; 4 of them at 4.9: false-alarm rate 4e-6.
+    for moment in (lambda d: d, lambda d: (d - theirs.mean(0)) ** 2):
+        a, b = moment(ours), moment(theirs)
+        z = (a.mean(0) - b.mean(0)) / ((a.var(0) + b.var(0)) / len(a)) ** 0.5
+        assert z.abs().max() < 4.9
+
+
+def test_thinned_keeps_the_share_of_units_the_rate_says() -> None:
+    network = DropoutMLP(1000, [], 1, input_dropout=0.3)
+    network[1].weight.data.fill_(1)
+    network[1].bias.data.zero_()
+    kept = network.thinned(torch.ones(500, 1000), torch.Generator().manual_seed(0)) * 0.7
+    # 500,000 draws of a Bernoulli(0.7): 5 standard errors are a false-alarm rate below 1e-6.
+    assert kept.mean().item() / 1000 == pytest.approx(0.7, abs=5 * (0.21 / 500_000) ** 0.5)
+
+
+def test_a_learned_variance_doubles_the_outputs() -> None:
+    assert build_network(NetworkRecipe(variance="learned"), 4, 3)[-1].out_features == 6
