@@ -1,61 +1,260 @@
-"""Corrections fitted on held-out rows, kept in the model's card.
+"""Corrections and guarantees, fitted on rows that training did not see and kept with the model.
 
-Knows predictions and targets as arrays; today it corrects a regression by its noise variance
-1/tau. Refuses to know files and networks.
+Knows answers and truths as arrays: how a temperature and a noise variance are fitted and when
+they are left alone, and what calibration rows promise about rows to come. Refuses to know files
+and networks.
 """
 
+import warnings
+from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 
-from mcdrop.metrics import gaussian_nll
+from mcdrop import abstention, conformal
+from mcdrop.errors import InputError
+from mcdrop.metrics import gaussian_nll, nll
+from mcdrop.predictions import Predictions, extend
+from mcdrop.recipe import CalibrationRecipe
 from mcdrop.uncertainty import Classification, Regression
 
-__all__ = ["Calibration", "calibrate", "fit_noise"]
+__all__ = ["Calibration", "Promise", "Reference", "fit_noise", "fit_temperature"]
 
-_GRID = np.logspace(-6, 1, 281)
+_NOISE = np.logspace(-6, 1, 281)
+_TEMPERATURES = (0.05, 20.0)
+RISKS = (0.01, 0.02, 0.05, 0.1)
+"""Error rates whose thresholds a card states."""
 
+Floats = NDArray[np.float64]
 Variance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class Calibration(BaseModel):
-    """What a posterior needs to know beside its network; nothing for a plain classifier."""
+class Promise(BaseModel):
+    """What is answered at a risk: rows of at least this confidence."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    risk: float = Field(description="error rate among answered rows to stay within")
+    threshold: float | None = Field(description="least confidence answered; null: none")
+    answered: float = Field(description="share of the calibration rows answered")
+    bound: float | None = Field(
+        description="Clopper-Pearson upper bound of their error rate, 90 % one-sided"
+    )
+
+
+class Calibration(BaseModel):
+    """Corrections of a model's answers, as its card states them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    temperature: float = Field(1.0, gt=0, description="divides the logits before averaging")
     noise: tuple[Variance, ...] = Field((), description="regression: 1/tau of each target")
     target_variance: tuple[Variance, ...] = Field(
         (), description="regression: variance of each target among the training rows"
     )
+    notes: tuple[str, ...] = Field((), description="what was fitted, and what was left alone")
+    promises: tuple[Promise, ...] = ()
 
     @property
     def options(self) -> dict[str, Any]:
         """Keyword arguments for `mcdrop.Posterior`."""
         if not self.noise:
-            return {}
+            return {"temperature": self.temperature}
         return {
             "aleatoric": np.array(self.noise),
             "target_variance": np.array(self.target_variance),
         }
 
 
-def calibrate(
-    answer: Classification | Regression, truth: NDArray[Any], training_targets: NDArray[Any]
-) -> Calibration:
-    """Fit the corrections to uncorrected answers (B rows) and their truth, held out of training."""
-    if isinstance(answer, Classification):
-        return Calibration()
-    return Calibration(
-        noise=fit_noise(answer.mean, answer.epistemic, truth),
-        target_variance=tuple(training_targets.var(0)),
+@dataclass(frozen=True)
+class Reference:
+    """What the model made of its calibration rows, for sets, novelty and abstention.
+
+    Attributes:
+        recipe: which sets and intervals.
+        scores: conformal scores of the truth, (n,) for classes, (n, C) for targets.
+        epistemic: epistemic uncertainty of each calibration row, (n,), ascending.
+        labels: true classes (n,); empty for a regression.
+        confidence: (n,); empty for a regression.
+        errors: whether each calibration row was answered wrongly, (n,); empty for a regression.
+        pilot_confidence: of the validation rows, which order the tests of `abstention`.
+        pilot_errors: of the validation rows.
+    """
+
+    recipe: CalibrationRecipe
+    scores: Floats
+    epistemic: Floats
+    labels: NDArray[np.int64]
+    confidence: Floats
+    errors: NDArray[np.bool_]
+    pilot_confidence: Floats
+    pilot_errors: NDArray[np.bool_]
+
+    @classmethod
+    def measure(
+        cls,
+        recipe: CalibrationRecipe,
+        answer: Classification | Regression,
+        truth: NDArray[Any],
+        pilot: Classification | Regression,
+        pilot_truth: NDArray[Any],
+    ) -> "Reference":
+        """From corrected answers to calibration rows, and to the (pilot) validation rows."""
+        epistemic = np.sort(_epistemic(answer))
+        if isinstance(answer, Regression):
+            none = np.empty(0)
+            return cls(
+                recipe,
+                np.abs(truth - answer.mean) / _width(recipe, answer),
+                epistemic,
+                none.astype(np.int64),
+                none,
+                none.astype(np.bool_),
+                none,
+                none.astype(np.bool_),
+            )
+        scores = conformal.class_scores(answer.mean, recipe.sets)
+        return cls(
+            recipe,
+            np.take_along_axis(scores, truth[:, None], 1)[:, 0],
+            epistemic,
+            truth,
+            answer.confidence,
+            answer.prediction != truth,
+            pilot.confidence,
+            pilot.prediction != pilot_truth,
+        )
+
+    @property
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The arrays by name, as they are stored."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "recipe"}
+
+    def apply(
+        self,
+        answer: Classification | Regression,
+        level: float | None = None,
+        risk: float | None = None,
+    ) -> Predictions:
+        """``answer`` with sets or intervals, novelty and abstention.
+
+        Args:
+            answer: of the corrected posterior.
+            level: coverage of sets and intervals, in (0, 1); None takes the recipe's.
+            risk: error rate among answered rows, in (0, 1); None takes the recipe's.
+
+        Raises:
+            InputError: level or risk is not a probability, or a regression is asked for a risk.
+        """
+        level = self.recipe.level if level is None else level
+        novelty = np.searchsorted(self.epistemic, _epistemic(answer)) / max(1, len(self.epistemic))
+        limit = self._limit(level, answer.mean.shape[1])
+        if isinstance(answer, Regression):
+            if risk is not None:
+                raise InputError("a regression has no error rate: leave `risk` out, use `level`")
+            half = limit * _width(self.recipe, answer)
+            ends = {"lower": answer.mean - half, "upper": answer.mean + half}
+            return extend(answer, **ends, novelty=novelty, level=level)  # type: ignore[no-any-return]
+        risk = self.recipe.risk if risk is None else risk
+        return extend(  # type: ignore[no-any-return]
+            answer,
+            prediction_set=conformal.prediction_set(answer.mean, self.recipe.sets, limit),
+            novelty=novelty,
+            abstain=answer.confidence < self.threshold(risk),
+            level=level,
+            risk=risk,
+        )
+
+    def threshold(self, risk: float) -> float:
+        """Least confidence that is answered at ``risk``; infinity if nothing is."""
+        if not 0 < risk < 1:
+            raise InputError(f"risk {risk} is no probability: give one between 0 and 1, as 0.05")
+        if risk not in self._thresholds:
+            pilot = self.pilot_confidence, self.pilot_errors
+            found = abstention.threshold(self.confidence, self.errors, pilot, risk)
+            self._thresholds[risk] = found
+        return self._thresholds[risk]
+
+    def promise(self, risk: float) -> Promise:
+        """What the card says of ``risk``."""
+        limit = self.threshold(risk)
+        answered = self.confidence >= limit
+        if not answered.any():
+            return Promise(risk=risk, threshold=None, answered=0.0, bound=None)
+        bound = abstention.clopper_pearson(int(self.errors[answered].sum()), int(answered.sum()))
+        return Promise(risk=risk, threshold=limit, answered=float(answered.mean()), bound=bound)
+
+    @cached_property
+    def _thresholds(self) -> dict[float, float]:
+        return {}
+
+    def _limit(self, level: float, outputs: int) -> Any:
+        if self.scores.ndim == 2:  # a limit for each target
+            limits = np.array([conformal.quantile(s, level) for s in self.scores.T])
+        elif self.recipe.conditional:
+            groups = (self.scores[self.labels == c] for c in range(outputs))
+            limits = np.array([conformal.quantile(s, level) for s in groups])
+        else:
+            limits = np.array(conformal.quantile(self.scores, level))
+        if np.isinf(limits).any():
+            warnings.warn(
+                f"{len(self.scores)} calibration rows are too few for level {level}: sets hold "
+                "every class, intervals every value; ask for less, or hold out more rows",
+                stacklevel=4,
+            )
+        return limits
+
+
+def fit_temperature(samples: Floats, labels: NDArray[np.int64]) -> tuple[float, str]:
+    """The temperature that makes the mean over passes most likely, and what to say about it.
+
+    Minimizes the NLL of mean_t softmax(z_t / temperature) (Guo 2017, section 4.2, of the MC mean
+    rather than of single passes). Guarded by two-fold cross-fitting: if temperatures fitted on
+    one half of the rows make the other half no likelier, the answer stays as it is.
+
+    Args:
+        samples: probabilities of each pass, (T, B, C).
+        labels: (B,).
+
+    Returns:
+        The temperature, 1 where the guard refused, and a sentence for the card.
+    """
+    logits = np.log(np.maximum(samples, np.finfo(np.float64).tiny))  # (T, B, C)
+    halves = (slice(0, None, 2), slice(1, None, 2))
+    before = nll(samples.mean(0), labels)
+    after = np.mean(
+        [
+            _tempered_nll(logits[:, there], labels[there], _best(logits[:, here], labels[here]))
+            for here, there in (halves, halves[::-1])
+        ]
     )
+    if not after < before:
+        return 1.0, f"temperature 1: fitting one left the held-out NLL at {before:.4f} or more"
+    best = _best(logits, labels)
+    return best, f"temperature {best:.4f}: held-out NLL {before:.4f} -> {after:.4f} (cross-fitted)"
 
 
-def fit_noise(
-    mean: NDArray[np.float64], epistemic: NDArray[np.float64], targets: NDArray[np.float64]
-) -> tuple[float, ...]:
+def _best(logits: Floats, labels: NDArray[np.int64]) -> float:
+    def loss(log_temperature: float) -> float:
+        return _tempered_nll(logits, labels, float(np.exp(log_temperature)))
+
+    found = minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded")
+    return float(np.exp(found.x))
+
+
+def _tempered_nll(logits: Floats, labels: NDArray[np.int64], temperature: float) -> float:
+    scaled = logits / temperature
+    chosen = np.take_along_axis(scaled, labels[None, :, None], 2)[..., 0]  # (T, B)
+    log_p = chosen - logsumexp(scaled, axis=2)
+    return float(-np.mean(logsumexp(log_p, axis=0) - np.log(len(logits))))
+
+
+def fit_noise(mean: Floats, epistemic: Floats, targets: Floats) -> tuple[float, ...]:
     """Noise variance 1/tau of each output, by held-out likelihood.
 
     Minimizes the mean NLL of N(mean, epistemic + 1/tau) over a log grid of seven decades around
@@ -72,6 +271,18 @@ def fit_noise(
     noise = []
     for m, v, y in zip(mean.T, epistemic.T, targets.T, strict=True):
         scale = max(float(np.mean((y - m) ** 2)), np.finfo(np.float64).tiny)
-        losses = [gaussian_nll(m, v + scale * factor, y) for factor in _GRID]
-        noise.append(scale * float(_GRID[int(np.argmin(losses))]))
+        losses = [gaussian_nll(m, v + scale * factor, y) for factor in _NOISE]
+        noise.append(scale * float(_NOISE[int(np.argmin(losses))]))
     return tuple(noise)
+
+
+def _width(recipe: CalibrationRecipe, answer: Regression) -> Floats | float:
+    return answer.std if recipe.interval == "normalized" else 1.0
+
+
+def _epistemic(answer: Classification | Regression) -> Floats:
+    """One number a row: nats, or variances in units of the training target's, averaged."""
+    if isinstance(answer, Classification):
+        return answer.epistemic
+    scale = np.where(answer.target_variance > 0, answer.target_variance, 1.0)
+    return np.asarray(np.mean(answer.epistemic / scale, axis=1))

@@ -7,7 +7,7 @@ few calls into the library. Imports the library, and the service, only when a co
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,6 +56,13 @@ Samples = Annotated[
 Seed = Annotated[
     int, typer.Option("--seed", min=0, help="Draws the T thinned networks; same seed, same answer.")
 ]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option("--data-root", help="Folder of the data; torchvision's sets download without."),
+]
+Device = Annotated[
+    str, typer.Option("--device", help="auto (cuda, then mps, then cpu), or a torch device.")
+]
 MODELS = Path("models")
 
 
@@ -68,18 +75,23 @@ def train(
     name: Annotated[
         str | None, typer.Option("--name", help="Model to write; the recipe's folder by default.")
     ] = None,
-    data_root: Annotated[
-        Path | None,
+    data_root: DataRoot = None,
+    device: Device = "auto",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on after the last epoch of a broken-off training.")
+    ] = False,
+    tensorboard: Annotated[
+        bool,
         typer.Option(
-            "--data-root", help="Folder of the data; torchvision's sets download without."
+            "--tensorboard", help="Write scalars and histograms to <repository>/<name>/tensorboard."
         ),
-    ] = None,
-    device: Annotated[
-        str, typer.Option("--device", help="auto (cuda, then mps, then cpu), or a torch device.")
-    ] = "auto",
+    ] = False,
 ) -> None:
     """Train a recipe and write the next version of its model."""
     from mcdrop import pipeline, repository
+    from mcdrop.checkpoint import finished_epochs
+    from mcdrop.loop import ignore
+    from mcdrop.tensorboard import open_board
     from mcdrop.training import choose_device
 
     path, model = _find_recipe(recipe, root)
@@ -88,8 +100,13 @@ def train(
     place = choose_device(device)
     reason = "chosen automatically" if device == "auto" else "as asked"
     _say(f"training {name} on {place} ({reason}), at most {plan.training.epochs} epochs")
-    with _stoppable(), _progress() as progress:
-        task = progress.add_task("epoch 1")
+    done = finished_epochs(repository.checkpoint_path(root, name)) if resume else 0
+    if resume:
+        _say(f"going on after epoch {done}" if done else "nothing to go on from: from epoch 1")
+    board = open_board(root / name / "tensorboard") if tensorboard else nullcontext(ignore)
+    stopped = "stopped: the same command with --resume goes on after the last finished epoch"
+    with _stoppable(stopped), board as watch, _progress() as progress:
+        task = progress.add_task(f"epoch {done + 1}")
 
         def on_step(step: int, steps: int) -> None:
             progress.update(task, completed=step, total=steps)
@@ -107,12 +124,45 @@ def train(
             device=str(place),
             on_step=on_step,
             on_epoch=on_epoch,
+            watch=watch,
+            resume=resume,
         )
     card = repository.read_card(folder)
     for answer, scores in card.metrics.items():
         text = "  ".join(f"{score} {value:.4f}" for score, value in scores.items())
         _say(f"test ({card.rows['test']} rows), {answer}: {text}")
     print(folder)
+
+
+@app.command()
+def compare(
+    recipes: Annotated[list[str], typer.Argument(help="Recipes, named as for `mcdrop train`.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of compare.json, .md and .png.")],
+    root: Repository = MODELS,
+    data_root: DataRoot = None,
+    device: Device = "auto",
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write scalars and histograms to OUT/tensorboard.")
+    ] = False,
+) -> None:
+    """Train recipes side by side, and every setting of their [sweep]: one table, one figure."""
+    from mcdrop import compare as comparing
+    from mcdrop.loop import ignore
+    from mcdrop.tensorboard import open_board
+
+    found = [(name, load_recipe(path), path.parent) for path, name in _found(recipes, root)]
+    trained = []
+    with _stoppable(), _progress() as progress:
+        for plan in progress.track(comparing.plans(found), description="training"):
+            board = open_board(out / "tensorboard" / plan.label) if tensorboard else None
+            with board or nullcontext(ignore) as watch:
+                one = comparing.compare(plan, data_root=data_root, device=device, watch=watch)
+            trained.append(one)
+            losses = f"train {one.row['train_loss']:.4g}, test {one.row['test_loss']:.4g}"
+            progress.console.print(f"{plan.label}: loss {losses}, |w| {one.row['weight_norm']:.4g}")
+    comparing.write(trained, out)
+    print(comparing.table([one.row for one in trained]))
+    print(out)
 
 
 @app.command()
@@ -180,7 +230,7 @@ def predict(
     table.add_column("output")
     table.add_column("value", justify="right")
     for column, values in columns(answer, card).items():
-        value = values[0]
+        value = values[0].as_py() if column == "prediction_set" else values[0]
         table.add_row(column, f"{value:.6g}" if isinstance(value, float) else str(value))
     Console().print(table)
 
@@ -195,12 +245,14 @@ def models(root: Repository = MODELS) -> None:
         for entry in repository.list_models(root)
         for version in entry.versions
     ]
-    scores = list(dict.fromkeys(score for card in cards for score in card.metrics.get("mc", {})))
-    table = Table(title=f"models in {root}: test scores of the MC answer", box=SIMPLE)
+    scores = list(
+        dict.fromkeys(score for card in cards for score in card.metrics.get("served", {}))
+    )
+    table = Table(title=f"models in {root}: test scores of the served answer", box=SIMPLE)
     for column in ("model", "version", "created", *scores):
         table.add_column(column, no_wrap=True)
     for card in cards:
-        values = [card.metrics.get("mc", {}).get(score) for score in scores]
+        values = [card.metrics.get("served", {}).get(score) for score in scores]
         table.add_row(
             card.name,
             str(card.version),
@@ -227,12 +279,16 @@ def _say(text: str) -> None:
 
 
 @contextmanager
-def _stoppable() -> Iterator[None]:
+def _stoppable(message: str = "stopped; nothing was written") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        _say("stopped; nothing was written")
+        _say(message)
         raise typer.Exit(130) from None
+
+
+def _found(recipes: list[str], root: Path) -> list[tuple[Path, str]]:
+    return [_find_recipe(recipe, root) for recipe in recipes]
 
 
 def _find_recipe(recipe: str, root: Path) -> tuple[Path, str]:

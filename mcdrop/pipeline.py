@@ -11,16 +11,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from mcdrop.calibration import calibrate
+from torch import nn
+
+from mcdrop.calibration import RISKS, Calibration, Reference, fit_noise, fit_temperature
 from mcdrop.data.sources import Dataset, load_dataset
 from mcdrop.metrics import summarize
+from mcdrop.network import DropoutMLP
 from mcdrop.posterior import Posterior
 from mcdrop.recipe import Recipe
-from mcdrop.repository import save
+from mcdrop.repository import checkpoint_path, save
 from mcdrop.training import Epoch, fit, ignore
 
-__all__ = ["train"]
+__all__ = ["assess", "train"]
 
+_PARTS = ("train", "validation", "calibration", "test")
+_TEMPERATURE_ROWS = 4096  # enough for one number, and their passes fit in memory
 _LIBRARIES = ("mcdrop", "torch", "torchvision", "numpy", "pyarrow", "scikit-learn", "safetensors")
 
 
@@ -34,6 +39,8 @@ def train(
     device: str = "auto",
     on_step: Callable[[int, int], None] = ignore,
     on_epoch: Callable[[Epoch], None] = ignore,
+    watch: Callable[[Epoch, nn.Module], None] = ignore,
+    resume: bool = False,
 ) -> Path:
     """Train ``recipe`` and write the next version of ``<repository>/<name>``.
 
@@ -46,25 +53,76 @@ def train(
         device: "auto", or a torch device name.
         on_step: called with (batches done, batches in all) within each epoch.
         on_epoch: called with each finished epoch.
+        watch: called with each finished epoch and the network.
+        resume: go on after the last finished epoch of a training that was broken off, if there is
+            one; see `mcdrop.training.fit`.
 
     Returns:
         The folder of the new version.
 
     Raises:
-        McdropError: the data, the training or the repository failed; nothing is left half-written.
+        McdropError: the data, the training or the repository failed; nothing is left half-written
+            but the checkpoint of the last finished epoch.
     """
+    checkpoint = checkpoint_path(repository, name)
     dataset = load_dataset(recipe, data_root, base)
-    fitted = fit(recipe, dataset, device=device, on_step=on_step, on_epoch=on_epoch)
-    options: dict[str, Any] = {"samples": recipe.samples, "seed": recipe.seed, "task": recipe.task}
-    held_out = Posterior(fitted.network, **options).predict(dataset.validation.x)
-    calibration = calibrate(held_out, dataset.validation.y, dataset.train.y)
-    test = Posterior(fitted.network, **options, **calibration.options).predict(dataset.test.x)
+    fitted = fit(
+        recipe,
+        dataset,
+        device=device,
+        on_step=on_step,
+        on_epoch=on_epoch,
+        watch=watch,
+        checkpoint=checkpoint,
+        resume=resume,
+    )
+    calibration, reference, metrics = assess(recipe, dataset, fitted.network)
     fields = {
         **_provenance(recipe, dataset),
         "calibration": calibration,
-        "metrics": summarize(test, dataset.test.y),
+        "metrics": metrics,
     }
-    return save(repository, name, fitted.network, fields, {"history.csv": fitted.history_csv})
+    files = {"history.csv": fitted.history_csv}
+    folder = save(repository, name, fitted.network, reference, fields, files)
+    checkpoint.unlink(missing_ok=True)
+    return folder
+
+
+def assess(
+    recipe: Recipe, dataset: Dataset, network: DropoutMLP
+) -> tuple[Calibration, Reference, dict[str, dict[str, float]]]:
+    """Fit on validation rows, measure on calibration rows, report on test rows."""
+    validation, held_out, test = dataset.validation, dataset.calibration, dataset.test
+
+    def posterior(**corrections: Any) -> Posterior:
+        return Posterior(network, recipe.samples, recipe.seed, task=recipe.task, **corrections)
+
+    if recipe.task == "classification":
+        few = slice(0, _TEMPERATURE_ROWS)
+        passes = posterior().sample(validation.x[few])
+        temperature, note = fit_temperature(passes, validation.y[few])
+        calibration = Calibration(temperature=temperature, notes=(note,))
+    else:
+        plain = posterior().predict(validation.x)
+        calibration = Calibration(
+            noise=fit_noise(plain.mean, plain.epistemic, validation.y),
+            target_variance=tuple(dataset.train.y.var(0)),
+        )
+    served = posterior(**calibration.options)
+    reference = Reference.measure(
+        recipe.calibration,
+        served.predict(held_out.x),
+        held_out.y,
+        served.predict(validation.x),
+        validation.y,
+    )
+    metrics = summarize(served.predict(test.x), test.y)
+    metrics["served"] = metrics["mc"]
+    if recipe.task == "classification":
+        metrics["mc"] = summarize(posterior().predict(test.x), test.y)["mc"]
+        promises = tuple(reference.promise(risk) for risk in RISKS)
+        calibration = calibration.model_copy(update={"promises": promises})
+    return calibration, reference, metrics
 
 
 def _provenance(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
@@ -77,7 +135,7 @@ def _provenance(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
         "samples": recipe.samples,
         "recipe": recipe,
         "preprocessing": dataset.preprocessing,
-        "rows": {part: len(getattr(dataset, part)) for part in ("train", "validation", "test")},
+        "rows": {part: len(getattr(dataset, part)) for part in _PARTS},
         "data_fingerprint": dataset.fingerprint,
         "libraries": {
             "python": platform.python_version(),

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mcdrop.calibration import Reference
 from mcdrop.errors import InputError
 from mcdrop.network import DropoutMLP
 from mcdrop.posterior import Posterior
+from mcdrop.predictions import Predictions
 from mcdrop.recipe import SAMPLES_LIMIT
-from mcdrop.repository import Card, load_network, locate, read_card
+from mcdrop.repository import Card, load_network, load_reference, locate, read_card
 from mcdrop.uncertainty import Classification, Regression
 
 __all__ = ["Predictor", "load"]
@@ -27,17 +29,25 @@ class Predictor:
     Attributes:
         card: what the model says of itself: classes, preprocessing, metrics and so on.
         network: the dropout network, in eval mode; never changed.
+        reference: what it made of its calibration rows.
     """
 
-    def __init__(self, card: Card, network: DropoutMLP) -> None:
+    def __init__(self, card: Card, network: DropoutMLP, reference: Reference) -> None:
         self.card = card
         self.network = network
+        self.reference = reference
         # A posterior keeps its plan of thinned networks; few (samples, seed) pairs are in use.
         self._posterior = lru_cache(maxsize=4)(self._build_posterior)
 
     def predict(
-        self, rows: Any, samples: int | None = None, seed: int = 0
-    ) -> Classification | Regression:
+        self,
+        rows: Any,
+        samples: int | None = None,
+        seed: int = 0,
+        *,
+        level: float | None = None,
+        risk: float | None = None,
+    ) -> Predictions:
         """Answer for raw rows, in the unit the model was trained on.
 
         Args:
@@ -45,19 +55,23 @@ class Predictor:
                 for a model of tables.
             samples: T, the stochastic passes; None takes the card's number.
             seed: draws the T thinned networks. The same seed gives the same answer.
+            level: probability with which sets and intervals hold the truth; None: the recipe's.
+            risk: classification: error rate among answered rows; None: the recipe's.
 
         Returns:
-            `mcdrop.uncertainty.Classification` or `Regression`: B answers, MC and deterministic.
+            `mcdrop.predictions.ClassPredictions` or `ValuePredictions`: B answers, MC and
+            deterministic.
 
         Raises:
-            InputError: rows, samples or seed are not usable; the message says why.
+            InputError: rows or another argument is not usable; the message says why.
         """
-        return self.evaluate(self.card.preprocessing.encode(rows), samples, seed)
+        x = self.card.preprocessing.encode(rows)
+        return self.reference.apply(self.evaluate(x, samples, seed), level, risk)
 
     def evaluate(
         self, x: NDArray[np.float32], samples: int | None = None, seed: int = 0
     ) -> Classification | Regression:
-        """Answer for rows (B, D) that `card.preprocessing` has encoded already."""
+        """The passes' statistics for rows (B, D) that `card.preprocessing` has encoded already."""
         samples = self.card.samples if samples is None else samples
         if not 1 <= samples <= SAMPLES_LIMIT:
             raise InputError(f"samples is {samples}: give 1 to {SAMPLES_LIMIT} passes")
@@ -81,4 +95,4 @@ def load(path: Path | str) -> Predictor:
     """
     folder = locate(Path(path))
     card = read_card(folder)
-    return Predictor(card, load_network(folder, card))
+    return Predictor(card, load_network(folder, card), load_reference(folder, card))

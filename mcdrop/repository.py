@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import safetensors.numpy
 import safetensors.torch
 import torch
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from mcdrop.calibration import Calibration
+from mcdrop.calibration import Calibration, Reference
 from mcdrop.data.preprocessing import Preprocessing
 from mcdrop.errors import RepositoryError
 from mcdrop.network import DropoutMLP, build_network
@@ -28,8 +29,10 @@ from mcdrop.recipe import Recipe, Task
 __all__ = [
     "Card",
     "ModelEntry",
+    "checkpoint_path",
     "list_models",
     "load_network",
+    "load_reference",
     "locate",
     "read_card",
     "resolve",
@@ -37,10 +40,12 @@ __all__ = [
 ]
 
 WEIGHTS = "model.safetensors"
+REFERENCE = "reference.safetensors"
 CARD = "card.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
 class Card(BaseModel):
@@ -66,7 +71,8 @@ class Card(BaseModel):
     rows: dict[str, int] = Field(description="rows of each split")
     data_fingerprint: str = Field(description="SHA-256 over the raw data")
     libraries: dict[str, str] = Field(description="versions of what trained it")
-    weights_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    weights_sha256: Sha256
+    reference_sha256: Sha256 = Field(description="of the calibration rows' file")
 
     @property
     def out_features(self) -> int:
@@ -114,6 +120,16 @@ def resolve(root: Path, name: str | None = None, version: int | None = None) -> 
     return root / name / str(version or versions[-1])
 
 
+def checkpoint_path(root: Path, name: str) -> Path:
+    """Where a training of ``name`` keeps its state until its version is written.
+
+    Raises:
+        RepositoryError: the name cannot be a folder.
+    """
+    _check_name(name)
+    return root / name / ".checkpoint.safetensors"
+
+
 def locate(path: Path) -> Path:
     """The version folder that ``path`` means: itself, or the latest version inside it."""
     path = path.resolve()  # so that "." and ".." have names
@@ -146,16 +162,7 @@ def load_network(path: Path, card: Card) -> DropoutMLP:
         RepositoryError: the weights are absent, do not hash to the card's SHA-256, or do not fit
             the network the card describes.
     """
-    try:
-        content = (path / WEIGHTS).read_bytes()
-    except OSError as error:
-        raise RepositoryError(f"{path / WEIGHTS} cannot be read: {error}; train again") from None
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != card.weights_sha256:
-        raise RepositoryError(
-            f"{path / WEIGHTS} has SHA-256 {digest[:12]}..., its card says "
-            f"{card.weights_sha256[:12]}...: the file was altered or cut short; train again"
-        )
+    content = _read_checked(path / WEIGHTS, card.weights_sha256)
     network = build_network(card.recipe.network, card.in_features, card.out_features)
     try:
         network.load_state_dict(safetensors.torch.load(content))
@@ -164,10 +171,24 @@ def load_network(path: Path, card: Card) -> DropoutMLP:
     return network.eval()
 
 
+def load_reference(path: Path, card: Card) -> Reference:
+    """What the model of the version folder ``path`` made of its calibration rows.
+
+    Raises:
+        RepositoryError: the file is absent, altered, or does not fit this version of mcdrop.
+    """
+    content = _read_checked(path / REFERENCE, card.reference_sha256)
+    try:
+        return Reference(card.recipe.calibration, **safetensors.numpy.load(content))
+    except (TypeError, safetensors.SafetensorError) as error:
+        raise RepositoryError(f"{path / REFERENCE} does not fit its card: {error}") from None
+
+
 def save(
     root: Path,
     name: str,
     network: torch.nn.Module,
+    reference: Reference,
     fields: Mapping[str, Any],
     files: Mapping[str, str] | None = None,
 ) -> Path:
@@ -180,28 +201,28 @@ def save(
         root: the repository.
         name: the model's folder.
         network: its ``state_dict`` becomes ``model.safetensors``.
-        fields: the card's fields but ``name``, ``version`` and ``weights_sha256``.
+        reference: its arrays become ``reference.safetensors``.
+        fields: the card's fields but ``name``, ``version`` and the hashes.
         files: further text files of the version, by name.
 
     Raises:
         RepositoryError: the name cannot be a folder, or the repository cannot be written.
     """
-    if not _NAME.fullmatch(name):
-        raise RepositoryError(
-            f"model name {name!r} is not usable: take letters, digits, '.', '_' and '-', "
-            "64 at most, a letter or digit first"
-        )
+    _check_name(name)
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    content = safetensors.torch.save(state)
-    digest = hashlib.sha256(content).hexdigest()
-    card = Card.model_validate({**fields, "name": name, "version": 1, "weights_sha256": digest})
-    text = card.model_dump_json(indent=2, exclude={"name", "version"}) + "\n"
+    weights = safetensors.torch.save(state)
+    arrays = safetensors.numpy.save(dict(reference.arrays))
+    place = {"name": name, "version": 1}  # the folders say so; not in the file
+    hashes = {"weights_sha256": _sha256(weights), "reference_sha256": _sha256(arrays)}
+    card = Card.model_validate({**fields, **place, **hashes})
+    text = card.model_dump_json(indent=2, exclude=set(place)) + "\n"
     folder = root / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder))
         try:
-            (part / WEIGHTS).write_bytes(content)
+            (part / WEIGHTS).write_bytes(weights)
+            (part / REFERENCE).write_bytes(arrays)
             for file, body in {**(files or {}), CARD: text}.items():
                 (part / file).write_text(body, encoding="utf-8")
             part.chmod(0o755)
@@ -211,6 +232,31 @@ def save(
             raise
     except OSError as error:
         raise RepositoryError(f"cannot write a version of {name!r} under {root}: {error}") from None
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise RepositoryError(
+            f"model name {name!r} is not usable: take letters, digits, '.', '_' and '-', "
+            "64 at most, a letter or digit first"
+        )
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read_checked(path: Path, sha256: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RepositoryError(f"{path} cannot be read: {error}; train again") from None
+    if _sha256(content) != sha256:
+        raise RepositoryError(
+            f"{path} has SHA-256 {_sha256(content)[:12]}..., its card says {sha256[:12]}...: the "
+            "file was altered or cut short; train again"
+        )
+    return content
 
 
 def _publish(part: Path, folder: Path) -> Path:

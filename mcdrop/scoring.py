@@ -14,21 +14,22 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from mcdrop.data.files import count_rows, read_batches
 from mcdrop.errors import DataError
+from mcdrop.predictions import ClassPredictions, Predictions, ValuePredictions
 from mcdrop.predictor import Predictor
 from mcdrop.repository import Card
-from mcdrop.uncertainty import Classification, Regression
 
 __all__ = ["BLOCK", "Summary", "columns", "score"]
 
 BLOCK = 1024
 """Rows answered at a time: whole row blocks of the posterior, so that bits equal ``predict``'s."""
 
+_LABELS = pa.list_(pa.string())
 _GROUP = 16  # blocks written at a time, as one row group of a Parquet file
 
 
@@ -96,9 +97,9 @@ def score(
                     f"{source}, in the block from row {tally.rows} on: {error}"
                 ) from None
             tally.add(answers)
-            yield pa.table(columns(answers, predictor.card)).replace_schema_metadata(
-                _metadata(predictor.card, answers.samples, seed)
-            )
+            table = pa.table(columns(answers, predictor.card))
+            about = _metadata(predictor.card, answers.samples, seed, answers.level)
+            yield (_flat(table) if suffix == ".csv" else table).replace_schema_metadata(about)
             progress(tally.rows, total)
 
     with _replacing(output) as part:
@@ -112,20 +113,21 @@ def score(
     )
 
 
-def columns(answers: Classification | Regression, card: Card) -> dict[str, NDArray[Any]]:
+def columns(answers: Predictions, card: Card) -> dict[str, Any]:
     """Answers as flat columns, one value a row: the one layout of scored files and of `predict`.
 
     A classification has ``prediction`` (the label), ``confidence``, both uncertainty splits,
     ``agrees``, ``deterministic_prediction``, and per class ``probability_<class>``,
-    ``std_<class>``, ``mc_error_<class>`` and ``deterministic_probability_<class>``. A regression
-    has ``mean``, ``std``, ``lower`` and ``upper`` (95 %), ``confidence``, ``total``,
-    ``aleatoric``, ``epistemic``, ``mc_error`` and ``deterministic``, each with ``_<target>``
-    behind it where there are several targets.
+    ``std_<class>``, ``mc_error_<class>`` and ``deterministic_probability_<class>``; and by
+    calibration ``prediction_set`` (a list of labels; in CSV, parted by ``|``), ``novelty`` and
+    ``abstain``. A regression has ``novelty``, and ``mean``, ``std``, the conformal ``lower`` and
+    ``upper``, ``confidence``, ``total``, ``aleatoric``, ``epistemic``, ``mc_error`` and
+    ``deterministic``, each with ``_<target>`` behind it where there are several targets.
     """
-    if isinstance(answers, Regression):
+    if isinstance(answers, ValuePredictions):
         return _regression(answers, card.targets)
     names = np.array(card.classes)
-    found: dict[str, NDArray[Any]] = {
+    found: dict[str, Any] = {
         "prediction": names[answers.prediction],
         "confidence": answers.confidence,
         "total": answers.total,
@@ -134,6 +136,11 @@ def columns(answers: Classification | Regression, card: Card) -> dict[str, NDArr
         "total_variance": answers.total_variance,
         "aleatoric_variance": answers.aleatoric_variance,
         "epistemic_variance": answers.epistemic_variance,
+        "novelty": answers.novelty,
+        "abstain": answers.abstain,
+        "prediction_set": pa.array(
+            [names[row].tolist() for row in answers.prediction_set], _LABELS
+        ),
         "agrees": answers.agrees,
         "deterministic_prediction": names[answers.deterministic.prediction],
     }
@@ -148,13 +155,12 @@ def columns(answers: Classification | Regression, card: Card) -> dict[str, NDArr
     return found
 
 
-def _regression(answers: Regression, targets: tuple[str, ...]) -> dict[str, NDArray[Any]]:
-    lower, upper = answers.interval()
+def _regression(answers: ValuePredictions, targets: tuple[str, ...]) -> dict[str, Any]:
     by_target = {
         "mean": answers.mean,
         "std": answers.std,
-        "lower": lower,
-        "upper": upper,
+        "lower": answers.lower,
+        "upper": answers.upper,
         "confidence": answers.confidence,
         "total": answers.total,
         "aleatoric": answers.aleatoric,
@@ -163,11 +169,19 @@ def _regression(answers: Regression, targets: tuple[str, ...]) -> dict[str, NDAr
         "deterministic": answers.deterministic.mean,
     }
     endings = [f"_{target}" for target in targets] if len(targets) > 1 else [""]
-    return {
+    return {"novelty": answers.novelty} | {
         f"{key}{ending}": values[:, c]
         for c, ending in enumerate(endings)
         for key, values in by_target.items()
     }
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    """Lists of labels as texts, for CSV has no lists."""
+    for i, field in enumerate(table.schema):
+        if pa.types.is_list(field.type):
+            table = table.set_column(i, field.name, pc.binary_join(table[i], "|"))
+    return table
 
 
 @dataclass
@@ -178,19 +192,20 @@ class _Tally:
     confidence: float = 0.0
     agreeing: int = 0
 
-    def add(self, answers: Classification | Regression) -> None:
+    def add(self, answers: Predictions) -> None:
         self.rows += len(answers)
         self.confidence += float(answers.confidence.reshape(len(answers), -1).mean(axis=1).sum())
-        if isinstance(answers, Classification):
+        if isinstance(answers, ClassPredictions):
             self.agreeing += int(answers.agrees.sum())
 
 
-def _metadata(card: Card, samples: int, seed: int) -> dict[str, str]:
+def _metadata(card: Card, samples: int, seed: int, level: float) -> dict[str, str]:
     return {
         "mcdrop.model": card.name,
         "mcdrop.version": str(card.version),
         "mcdrop.weights_sha256": card.weights_sha256,
         "mcdrop.samples": str(samples),
+        "mcdrop.level": str(level),
         "mcdrop.seed": str(seed),
     }
 

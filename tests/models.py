@@ -9,11 +9,25 @@ import numpy as np
 import torch
 
 from mcdrop import repository
+from mcdrop.calibration import Reference
 from mcdrop.data.preprocessing import ArrayPreprocessing
 from mcdrop.network import build_network
-from mcdrop.recipe import Recipe
+from mcdrop.recipe import CalibrationRecipe, Recipe
 
 DIGITS = ArrayPreprocessing(shape=(8, 8), scale=1 / 16, mean=0.3, std=0.4, minimum=0, maximum=16)
+
+
+_RNG = np.random.default_rng(0)
+REFERENCE = Reference(
+    CalibrationRecipe(),
+    scores=_RNG.random(50),
+    epistemic=np.sort(_RNG.random(50)),
+    labels=_RNG.integers(0, 10, 50),
+    confidence=_RNG.random(50),
+    errors=_RNG.random(50) < 0.1,
+    pilot_confidence=_RNG.random(50),
+    pilot_errors=_RNG.random(50) < 0.1,
+)
 
 
 def random_pixels(rows: int, seed: int = 0) -> np.ndarray:
@@ -32,6 +46,7 @@ def save_random_classifier(
         root,
         name,
         network,
+        REFERENCE,
         {
             "created": datetime(2026, 1, 2, tzinfo=UTC),
             "task": "classification",
@@ -42,8 +57,8 @@ def save_random_classifier(
             "calibration": {},
             "recipe": recipe,
             "preprocessing": DIGITS,
-            "metrics": {"mc": {"accuracy": 0.1}},
-            "rows": {"train": 1, "validation": 1, "test": 1},
+            "metrics": {"served": {"accuracy": 0.1}},
+            "rows": {"train": 1, "validation": 1, "calibration": 50, "test": 1},
             "data_fingerprint": "none",
             "libraries": {},
             **(fields or {}),

@@ -10,12 +10,13 @@ FLOORS = [
     {"errors"},
     {"uncertainty"},
     {"recipe", "metrics", "checkpoint", "schedules", "conformal", "abstention", "predictions"},
-    {"network", "regularization", "objective", "data", "masks", "plan"},
+    {"network", "regularization", "objective", "sweep", "data", "masks", "plan"},
     {"engine", "loop"},
-    {"posterior", "training", "calibration"},
+    {"posterior", "training", "tensorboard", "plots", "calibration"},
     {"repository", "many"},
     {"predictor"},
     {"scoring", "pipeline"},
+    {"compare"},
     {"cli", "mcdrop_service"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -75,7 +75,7 @@ def test_the_seed_matters_and_nothing_else(predictor: mcdrop.Predictor) -> None:
 def test_threads_share_a_predictor(predictor: mcdrop.Predictor) -> None:
     x = random_pixels(64)
     expected = {seed: predictor.predict(x, seed=seed).mean for seed in range(6)}
-    fresh = mcdrop.Predictor(predictor.card, predictor.network)
+    fresh = mcdrop.Predictor(predictor.card, predictor.network, predictor.reference)
     found: dict[int, np.ndarray] = {}
 
     def ask(seed: int) -> None:

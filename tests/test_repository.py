@@ -21,7 +21,8 @@ def test_versions_count_up_and_the_latest_is_the_default(tmp_path: Path) -> None
     assert repository.resolve(tmp_path) == second
     assert repository.list_models(tmp_path) == [repository.ModelEntry("tiny", (1, 2))]
     assert repository.read_card(second).version == 2
-    assert sorted(p.name for p in second.iterdir()) == ["card.json", "model.safetensors"]
+    files = ["card.json", "model.safetensors", "reference.safetensors"]
+    assert sorted(p.name for p in second.iterdir()) == files
 
 
 def test_version_ten_comes_after_nine(tmp_path: Path) -> None:
@@ -67,6 +68,15 @@ def test_altered_weights_are_refused(tmp_path: Path) -> None:
     weights.write_bytes(content)
     with pytest.raises(RepositoryError, match="altered or cut short"):
         repository.load_network(folder, card)
+
+
+def test_altered_calibration_rows_are_refused(tmp_path: Path) -> None:
+    folder = save_random_classifier(tmp_path)
+    card = repository.read_card(folder)
+    assert len(repository.load_reference(folder, card).scores) == 50
+    (folder / "reference.safetensors").write_bytes(b"")
+    with pytest.raises(RepositoryError, match="altered or cut short"):
+        repository.load_reference(folder, card)
 
 
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:

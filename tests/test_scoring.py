@@ -12,8 +12,9 @@ import pytest
 import mcdrop
 from mcdrop.data.preprocessing import ArrayPreprocessing
 from mcdrop.errors import DataError, InputError
+from mcdrop.predictions import ValuePredictions
 from mcdrop.scoring import BLOCK, columns, score
-from mcdrop.uncertainty import DeterministicOutputs, Regression
+from mcdrop.uncertainty import DeterministicOutputs
 from tests.models import random_pixels, save_random_classifier
 
 ROWS = 2 * BLOCK + 300
@@ -49,7 +50,10 @@ def test_scored_rows_are_what_predict_answers(predictor, pixels, source, suffix)
     assert table.num_rows == ROWS
     for name, values in columns(answers, predictor.card).items():
         found = table[name].to_pylist()
-        if values.dtype.kind == "f":
+        if isinstance(values, pa.Array):
+            sets = values.to_pylist()
+            assert found == (["|".join(s) for s in sets] if suffix == ".csv" else sets)
+        elif values.dtype.kind == "f":
             np.testing.assert_array_equal(found, values, err_msg=name)  # to the last bit
         else:
             assert list(map(str, found)) == list(map(str, values)), name
@@ -68,15 +72,16 @@ def test_every_column_is_there_and_means_what_it_says(predictor, source) -> None
     kinds = ("probability", "std", "mc_error", "deterministic_probability")
     assert table.column_names == [
         "prediction", "confidence", "total", "aleatoric", "epistemic", "total_variance",
-        "aleatoric_variance", "epistemic_variance", "agrees", "deterministic_prediction",
+        "aleatoric_variance", "epistemic_variance", "novelty", "abstain", "prediction_set",
+        "agrees", "deterministic_prediction",
         *(f"{kind}_{name}" for kind in kinds for name in classes),
     ]  # fmt: skip
     types = {field.name: field.type for field in table.schema}
     assert types["prediction"] == types["deterministic_prediction"] == pa.string()
-    assert types["agrees"] == pa.bool_()
-    assert {
-        types[n] for n in types if n not in {"prediction", "deterministic_prediction", "agrees"}
-    } == {pa.float64()}
+    assert types["agrees"] == types["abstain"] == pa.bool_()
+    assert types["prediction_set"] == pa.list_(pa.string())
+    others = {"prediction", "deterministic_prediction", "agrees", "abstain", "prediction_set"}
+    assert {types[n] for n in types if n not in others} == {pa.float64()}
 
     def stack(kind: str) -> np.ndarray:
         return np.column_stack([table[f"{kind}_{name}"].to_numpy() for name in classes])
@@ -108,6 +113,7 @@ def test_parquet_says_where_its_rows_came_from(predictor, source) -> None:
         "mcdrop.weights_sha256": card.weights_sha256,
         "mcdrop.samples": str(card.samples),
         "mcdrop.seed": "9",
+        "mcdrop.level": "0.9",
     }
 
 
@@ -141,13 +147,14 @@ class Fake:
             preprocessing=ArrayPreprocessing(shape=(self.width,), scale=1, mean=0, std=1),
         )  # fmt: skip
 
-    def predict(self, rows, samples=None, seed=0) -> Regression:
+    def predict(self, rows, samples=None, seed=0) -> ValuePredictions:
         if error := self.fails.get(len(self.sizes)):
             raise error
         self.sizes.append(len(rows))
         mean = self.card.preprocessing.encode(rows)[:, : len(self.targets)].astype(float)
         ones = np.ones_like(mean)
-        return Regression(
+        return ValuePredictions(
+            lower=mean - 4, upper=mean + 4, novelty=np.full(len(mean), 0.25), level=0.9,
             mean=mean, epistemic=ones, aleatoric=3 * ones, target_variance=16 * ones,
             mc_error=ones / 10, deterministic=DeterministicOutputs(mean + 0.5), samples=7,
         )  # fmt: skip
@@ -165,13 +172,12 @@ def test_a_regression_has_columns_of_its_own(rows) -> None:
     summary = score(Fake(), rows, output)
     table = pq.read_table(output)
     assert table.column_names == [
-        "mean", "std", "lower", "upper", "confidence", "total", "aleatoric", "epistemic",
+        "novelty", "mean", "std", "lower", "upper", "confidence", "total", "aleatoric", "epistemic",
         "mc_error", "deterministic",
     ]  # fmt: skip
     first = table.slice(0, 1).to_pylist()[0]
-    assert first.pop("lower") == pytest.approx(-1.959964 * 2, abs=1e-5)
-    assert first.pop("upper") == pytest.approx(1.959964 * 2, abs=1e-5)
     assert first == {
+        "novelty": 0.25, "lower": -4, "upper": 4,
         "mean": 0, "std": 2, "confidence": 0.75, "total": 4, "aleatoric": 3, "epistemic": 1,
         "mc_error": 0.1, "deterministic": 0.5,
     }  # fmt: skip
@@ -184,7 +190,7 @@ def test_several_targets_are_told_apart_by_name(rows) -> None:
     output = rows.with_suffix(".csv")
     score(Fake(targets=("a", "b")), rows, output)
     table = pa_csv.read_csv(output)
-    assert len(table.column_names) == 20
+    assert len(table.column_names) == 21
     np.testing.assert_array_equal(table["mean_b"].to_numpy(), 3 * np.arange(ROWS) + 1)
 
 

@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -33,7 +34,7 @@ from mcdrop_service.faults import told
 from mcdrop_service.limits import BODY_BYTES, EVALUATIONS, ROWS
 from mcdrop_service.server import serve
 from mcdrop_service.shelf import Shelf
-from tests.models import random_pixels, save_random_classifier
+from tests.models import REFERENCE, random_pixels, save_random_classifier
 from tests.serving import serving
 
 PIXELS = random_pixels(3).tolist()
@@ -81,7 +82,10 @@ def save_table_model(root: Path, name: str, step: TablePreprocessing, **fields: 
         "data_fingerprint": "none",
         "libraries": {},
     }
-    return repository.save(root, name, network, card | fields)
+    reference = REFERENCE
+    if task == "regression":
+        reference = replace(REFERENCE, scores=np.random.default_rng(0).random((50, outputs)))
+    return repository.save(root, name, network, reference, card | fields)
 
 
 def save_sick_classifier(root: Path) -> None:
@@ -143,8 +147,11 @@ def test_classification_answers_are_the_library_s_to_the_bit(
     }
     assert answer["classes"] == list("0123456789")
     rows = answer["predictions"]
-    for name in ("confidence", "total", "aleatoric", "epistemic", "agrees"):
+    for name in ("confidence", "total", "aleatoric", "epistemic", "agrees", "novelty", "abstain"):
         assert columns(rows, name) == getattr(expected, name).tolist(), name
+    sets = [[str(c) for c in np.flatnonzero(row)] for row in expected.prediction_set]
+    assert columns(rows, "prediction_set") == sets
+    assert (answer["level"], answer["risk"]) == (0.9, 0.05)
     for name in ("probabilities", "std", "mc_error"):
         assert columns(rows, name) == getattr(expected, name).tolist(), name
         assert list(rows[0][name]) == answer["classes"]
@@ -164,10 +171,30 @@ def test_regression_answers_are_the_library_s_to_the_bit(client: httpx.Client, r
     assert (answer["samples"], answer["seed"], answer["targets"]) == (30, 0, ["mass", "price"])
     for name in ("mean", "std", "confidence", "total", "aleatoric", "epistemic", "mc_error"):
         assert columns(rows, name) == getattr(expected, name).tolist(), name
-    lower, upper = expected.interval()
+    lower, upper = expected.lower, expected.upper
     ends = [[[e["lower"], e["upper"]] for e in row] for row in columns(rows, "interval")]
+    assert columns(rows, "novelty") == expected.novelty.tolist()
     assert ends == np.stack([lower, upper], axis=-1).tolist()
     assert columns(rows, "deterministic", "mean") == expected.deterministic.mean.tolist()
+
+
+def test_level_and_risk_are_the_callers(client: httpx.Client, root: Path) -> None:
+    body = {"inputs": PIXELS, "model": "tiny", "version": 1}
+    strict = ask(client, **body, level=0.97, risk=0.3).json()
+    expected = mcdrop.load(root / "tiny" / "1").predict(PIXELS, level=0.97, risk=0.3)
+    assert (strict["level"], strict["risk"]) == (0.97, 0.3)
+    assert columns(strict["predictions"], "abstain") == expected.abstain.tolist()
+    sizes = [len(row) for row in columns(strict["predictions"], "prediction_set")]
+    assert sizes == expected.prediction_set.sum(1).tolist()
+    for field, value in (("level", 1), ("level", 0.0), ("risk", "low"), ("risk", -1.0)):
+        refused = ask(client, **body, **{field: value})
+        assert refused.status_code == 422
+        assert field in refused.json()["detail"]
+    regression = ask(client, inputs=[[1.0, 2.0]], model="sizes", risk=0.1)
+    assert regression.status_code == 422
+    # 50 calibration rows prove no interval at .99: there is none, rather than a wrong one.
+    wide = ask(client, inputs=[[1.0, 2.0]], model="sizes", level=0.99).json()
+    assert wide["predictions"][0]["interval"] == {"mass": None, "price": None}
 
 
 def test_records_may_lack_values_and_have_unknown_ones(client: httpx.Client, root: Path) -> None:
@@ -362,7 +389,7 @@ def test_models_says_what_each_takes(client: httpx.Client) -> None:
     assert tiny["latest"]
     assert not models["tiny", 1]["latest"]
     assert (tiny["shape"], tiny["columns"], tiny["samples"]) == ([8, 8], None, 40)
-    assert tiny["metrics"] == {"mc": {"accuracy": 0.1}}
+    assert tiny["metrics"] == {"served": {"accuracy": 0.1}}
     assert people["classes"] == ["no", "yes"]
     assert people["columns"] == [
         {"name": "age", "kind": "number", "categories": None},

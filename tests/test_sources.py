@@ -13,7 +13,8 @@ from torchvision import datasets
 
 from mcdrop.data import images
 from mcdrop.data.preprocessing import ArrayPreprocessing, TablePreprocessing
-from mcdrop.data.sources import _hold_out, load_dataset, raw_split
+from mcdrop.data.sources import Dataset, Split, load_dataset, raw_split
+from mcdrop.data.splits import hold_out
 from mcdrop.errors import DataError
 from mcdrop.recipe import Recipe, load_recipe
 
@@ -49,9 +50,17 @@ def rows_of(split, preprocessing) -> list[int]:
     return np.rint(split.x[:, 0] * column.std + column.mean).astype(int).tolist()
 
 
+def splits(found: Dataset) -> tuple[Split, ...]:
+    return found.train, found.validation, found.calibration, found.test
+
+
+def sizes(found: Dataset) -> tuple[int, ...]:
+    return tuple(len(split) for split in splits(found))
+
+
 def test_digits_come_split_and_standardized() -> None:
     found = load_dataset(digits())
-    assert (len(found.train), len(found.validation), len(found.test)) == (1294, 144, 359)
+    assert sizes(found) == (1150, 144, 144, 359)
     assert found.train.x.dtype == np.float32
     assert found.train.y.dtype == np.int64
     assert found.train.x.mean() == pytest.approx(0, abs=1e-6)
@@ -78,7 +87,7 @@ def test_the_seed_decides_the_split(tmp_path) -> None:
     first, again, other = (
         load_dataset(recipe(seed, train="t.csv", target="y"), tmp_path) for seed in (1, 1, 2)
     )
-    for part in ("train", "validation", "test"):
+    for part in ("train", "validation", "calibration", "test"):
         one, two, three = (getattr(d, part) for d in (first, again, other))
         np.testing.assert_array_equal(one.x, two.x)
         np.testing.assert_array_equal(one.y, two.y)
@@ -92,7 +101,7 @@ groups = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(np.array)
 
 @given(groups=groups, seed=st.integers(0, 2**40), share=st.floats(0.05, 0.9))
 def test_every_class_keeps_its_share(groups, seed, share) -> None:
-    kept, held = _hold_out(groups, share, np.random.default_rng(seed))
+    kept, held = hold_out(groups, share, np.random.default_rng(seed))
     assert sorted([*kept, *held]) == list(range(len(groups)))
     expected = np.bincount(groups) * share
     found = np.bincount(groups[held], minlength=len(expected))
@@ -105,7 +114,7 @@ def test_rows_are_held_out_with_equal_probability() -> None:
     share, seeds = 0.2, 2000
     held = np.zeros(len(groups))
     for seed in range(seeds):
-        held[_hold_out(groups, share, np.random.default_rng(seed))[1]] += 1
+        held[hold_out(groups, share, np.random.default_rng(seed))[1]] += 1
     # Each count is binomial: 200 two-sided tests at z = 4.5 raise a false alarm once in 700 runs.
     z = (held - seeds * share) / np.sqrt(seeds * share * (1 - share))
     assert np.abs(z).max() < 4.5
@@ -116,10 +125,10 @@ def test_a_table_is_parted_without_loss_and_fitted_on_training_rows(tmp_path) ->
     table = write_table(tmp_path / "t.csv")
     found = load_dataset(recipe(train="t.csv", target="y"), tmp_path)
     assert found.classes == ("no", "perhaps", "yes")
-    parts = [rows_of(s, found.preprocessing) for s in (found.train, found.validation, found.test)]
+    parts = [rows_of(s, found.preprocessing) for s in splits(found)]
     assert sorted(row for part in parts for row in part) == list(range(200))
-    assert [len(part) for part in parts] == [144, 16, 40]
-    for part, split in zip(parts, (found.train, found.validation, found.test), strict=True):
+    assert [len(part) for part in parts] == [128, 16, 16, 40]
+    for part, split in zip(parts, splits(found), strict=True):
         assert [found.classes[i] for i in split.y] == table["y"].take(part).to_pylist()
     size = found.preprocessing.numeric[1]
     assert size.mean == pytest.approx(np.mean(table["size"].take(parts[0]).to_numpy()))
@@ -132,7 +141,7 @@ def test_a_test_file_of_its_own_is_the_test_part(tmp_path) -> None:
     test = write_table(tmp_path / "test.csv", 30, seed=1)
     options = {"train": "train.csv", "test": "test.csv", "target": "y", "drop": ["job"]}
     found = load_dataset(recipe(**options), tmp_path)
-    assert len(found.train) + len(found.validation) == 200
+    assert sum(sizes(found)[:3]) == 200
     assert [found.classes[i] for i in found.test.y] == test["y"].to_pylist()
     assert found.preprocessing.columns == ("row", "size")
     pa_csv.write_csv(test.set_column(3, "y", pa.array(["never"] * 30)), tmp_path / "test.csv")
@@ -202,7 +211,7 @@ def test_an_archive_of_columns_is_a_table(tmp_path, rng) -> None:
         ({"y": ["a"] * 18}, {"target": "y"}, "has 1 classes"),
         ({"y": np.arange(18) / 7}, {"target": "y"}, "18 classes in 18 rows.*regression"),
         ({"y": ["a", None, "b"] * 6}, {"target": "y"}, "row 1 has no class"),
-        ({"y": ["a"] * 17 + ["b"]}, {"target": "y", "test_share": 0.9}, "too few rows"),
+        ({"y": ["a"] * 17 + ["b"]}, {"target": "y", "test_share": 0.9}, "too few"),
         ({"y": ["a", "b"] * 9}, {"target": "y", "drop": ["n"]}, "no column left"),
         ({"y": [1.0, None] * 9}, {"target": "y", "task": "regression"}, "row 1 has no finite"),
         ({"y": ["a", "b"] * 9}, {"target": "y", "task": "regression"}, "holds string"),
@@ -236,7 +245,7 @@ def test_torchvision_folders_are_read_and_never_written(tmp_path, rng, below) ->
     made = write_idx(tmp_path / below, rng)
     before = sorted(tmp_path.rglob("*"))
     found = load_dataset(recipe(source="fashion-mnist", mean=0.5, std=0.5), tmp_path)
-    assert (len(found.train), len(found.validation), len(found.test)) == (90, 10, 100)
+    assert sizes(found) == (80, 10, 10, 100)
     expected = made["t10k"].reshape(100, 784) / 127.5 - 1
     np.testing.assert_allclose(found.test.x, expected, atol=1e-6)
     assert found.classes[0] == "T-shirt/top"
@@ -296,8 +305,8 @@ def test_fashion_mnist_is_itself(data_root) -> None:
     found = load_dataset(
         load_recipe(MODELS / "fashion-mnist/recipe.toml"), data_root / "fashion-mnist"
     )
-    assert (len(found.train), len(found.validation), len(found.test)) == (54_000, 6_000, 10_000)
-    assert np.bincount(found.train.y).tolist() == [5400] * 10
+    assert sizes(found) == (48_000, 6_000, 6_000, 10_000)
+    assert np.bincount(found.train.y).tolist() == [4800] * 10
     assert np.bincount(found.test.y).tolist() == [1000] * 10
     pixels = (found.train.x + 1) / 2  # mean and deviation of the whole training set, as published
     assert pixels.mean() == pytest.approx(0.2860, abs=1e-3)
@@ -316,7 +325,7 @@ def test_fashion_mnist_is_not_taken_for_mnist(data_root) -> None:
 @pytest.mark.data
 def test_adult_has_its_columns(data_root) -> None:
     found = load_dataset(load_recipe(MODELS / "adult/recipe.toml"), data_root)
-    assert len(found.train) + len(found.validation) == 22_792
+    assert sum(sizes(found)[:3]) == 22_792
     assert len(found.test) == 9_769
     assert found.classes == ("<=50K", ">50K")
     missing = {c.name for c in found.preprocessing.categorical if c.missing}

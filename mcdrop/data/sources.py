@@ -1,8 +1,7 @@
 """From a recipe to the rows it trains on: read, split from the seed, fit, encode.
 
-Knows the sources a recipe can name and how rows are parted: stratified by class, drawn from the
-recipe's seed, the preprocessing fitted on the training part alone. Refuses to know networks and
-training.
+Knows the sources a recipe can name, and that the preprocessing is fitted on the training part
+alone. Refuses to know networks and training.
 """
 
 import hashlib
@@ -20,14 +19,14 @@ from mcdrop.data.files import Block
 from mcdrop.data.fitting import fit_array, fit_table
 from mcdrop.data.images import CLASSES, Images, digits, idx_images
 from mcdrop.data.preprocessing import ArrayPreprocessing, Preprocessing, TablePreprocessing
+from mcdrop.data.splits import Places, hold_out, part_rows
+from mcdrop.data.synthetic import make
 from mcdrop.data.truth import class_indices, class_labels, outputs, read_labeled
-from mcdrop.errors import DataError
 from mcdrop.recipe import Recipe
 
 __all__ = ["Dataset", "Split", "load_dataset", "raw_split"]
 
 Part = Literal["train", "test"]
-Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,8 @@ class Dataset:
 
     Attributes:
         train: rows to learn from; the preprocessing is fitted on these alone.
-        validation: rows to stop and to calibrate by.
+        validation: rows to stop by, and to fit a temperature or a noise variance to.
+        calibration: rows that promises are made from: sets, intervals, novelty, abstention.
         test: rows for the final report.
         preprocessing: what encoded them, and will encode rows to come.
         classes: labels by index; empty for a regression.
@@ -64,6 +64,7 @@ class Dataset:
 
     train: Split
     validation: Split
+    calibration: Split
     test: Split
     preprocessing: Preprocessing
     classes: tuple[str, ...]
@@ -78,7 +79,7 @@ class _Source:
 
     rows: Block
     y: NDArray[Any]
-    test: tuple[Block, NDArray[Any]] | None  # a test part of the source's own
+    held: dict[str, tuple[Block, NDArray[Any]]]  # parts that the source has of its own
     fit: Callable[[Block], Preprocessing]
     classes: tuple[str, ...]
     targets: tuple[str, ...]
@@ -101,22 +102,16 @@ def load_dataset(recipe: Recipe, data_root: Path | None = None, base: Path = Pat
     Raises:
         DataError: data that are absent, damaged, or do not fit the recipe.
     """
-    if recipe.data.source == "table":
-        source = _files(recipe, base if data_root is None else data_root)
-    else:
-        source = _images(recipe, data_root)
+    source = _read(recipe, data_root, base)
     groups = source.y if source.classes else np.zeros(len(source.y), np.int64)
-    train, validation, test = _parts(recipe, groups, own_test=source.test is not None)
-    preprocessing = source.fit(_take(source.rows, train))
+    places = part_rows(recipe.data, recipe.seed, groups, own=source.held.keys())
+    preprocessing = source.fit(_take(source.rows, places["train"]))
     x = _encode(preprocessing, source.rows)  # all at once, so that errors name the file's rows
-    if source.test is None:
-        tests = Split(x[test], source.y[test])
-    else:
-        tests = Split(_encode(preprocessing, source.test[0]), source.test[1])
+    parts = {part: Split(x[rows], source.y[rows]) for part, rows in places.items()}
+    for part, (rows, y) in source.held.items():
+        parts[part] = Split(_encode(preprocessing, rows), y)
     return Dataset(
-        train=Split(x[train], source.y[train]),
-        validation=Split(x[validation], source.y[validation]),
-        test=tests,
+        **parts,
         preprocessing=preprocessing,
         classes=source.classes,
         targets=source.targets,
@@ -145,10 +140,30 @@ def raw_split(
     """
     if source == "digits":
         pixels, y = digits()
-        kept, held = _hold_out(y, share, np.random.default_rng([seed, 0]))
+        kept, held = hold_out(y, share, np.random.default_rng([seed, 0]))
         rows = held if part == "test" else kept
         return pixels[rows], y[rows]
     return idx_images(source, part, data_root)
+
+
+def _read(recipe: Recipe, data_root: Path | None, base: Path) -> _Source:
+    if recipe.data.source == "table":
+        return _files(recipe, base if data_root is None else data_root)
+    return _made(recipe) if recipe.data.synthetic else _images(recipe, data_root)
+
+
+def _made(recipe: Recipe) -> _Source:
+    """A synthetic set, in the very unit it is drawn in, so that weights show as they are."""
+    held: dict[str, Any] = make(recipe.data.source, recipe.seed)
+    arrays = [array for part in held.values() for array in part]
+    rows, y = held.pop("train")
+    preprocessing = ArrayPreprocessing(
+        shape=rows.shape[1:], scale=1, mean=0, std=1, minimum=rows.min(), maximum=rows.max()
+    )
+    return _Source(
+        rows, y, held, lambda _: preprocessing, (), ("y",),
+        _digest(array.data for array in arrays), recipe.data.source,
+    )  # fmt: skip
 
 
 def _images(recipe: Recipe, data_root: Path | None) -> _Source:
@@ -157,31 +172,34 @@ def _images(recipe: Recipe, data_root: Path | None) -> _Source:
     test = raw_split(name, "test", data_root, seed=seed, share=share)
     maximum = 16 if name == "digits" else 255
     return _Source(
-        rows, y, test, partial(_fit_span, recipe, 0, maximum), CLASSES[name], (),
+        rows, y, {"test": test}, partial(_fit_span, recipe, 0, maximum), CLASSES[name], (),
         _digest(np.ascontiguousarray(array).data for array in (rows, y, *test)), name,
     )  # fmt: skip
 
 
 def _files(recipe: Recipe, root: Path) -> _Source:
     """The source of a recipe that names files of its own."""
-    paths = [_locate(root, name) for name in (recipe.data.train, recipe.data.test) if name]
-    rows, truths = zip(*(read_labeled(recipe.data, path) for path in paths), strict=True)
+    data = recipe.data
+    named = {"train": data.train, "validation": data.validation, "test": data.test}
+    names = {part: name for part, name in named.items() if name}
+    paths = [_locate(root, name) for name in names.values()]
+    rows, truths = zip(*(read_labeled(data, path) for path in paths), strict=True)
     classes = class_labels(truths[0]) if recipe.task == "classification" else ()
     y: list[NDArray[Any]] = [
         class_indices(truth, classes) if classes else outputs(truth) for truth in truths
     ]
     fit: Callable[[Block], Preprocessing] = partial(_fit_pixels, recipe)
     if isinstance(rows[0], pa.Table):
-        fit = partial(fit_table, drop=recipe.data.drop, categorical=recipe.data.categorical)
+        fit = partial(fit_table, drop=data.drop, categorical=data.categorical)
     return _Source(
         rows=rows[0],
         y=y[0],
-        test=(rows[1], y[1]) if len(paths) > 1 else None,
+        held={part: (rows[i], y[i]) for i, part in enumerate(names) if i},
         fit=fit,
         classes=classes,
         targets=() if classes else tuple(truths[0]),
         fingerprint=_digest(path.read_bytes() for path in paths),
-        name=", ".join(str(name) for name in (recipe.data.train, recipe.data.test) if name),
+        name=", ".join(names.values()),
     )
 
 
@@ -213,39 +231,6 @@ def _encode(preprocessing: Preprocessing, rows: Any) -> NDArray[np.float32]:
 
 def _take(rows: Block, places: Places) -> Block:
     return rows.take(places) if isinstance(rows, pa.Table) else rows[places]
-
-
-def _parts(recipe: Recipe, groups: Places, *, own_test: bool) -> tuple[Places, Places, Places]:
-    """The places of training, validation and test rows; no test rows where the source has them."""
-    kept, test = np.arange(len(groups)), np.empty(0, np.int64)
-    if not own_test:
-        generator = np.random.default_rng([recipe.seed, 0])
-        kept, test = _hold_out(groups, recipe.data.test_share, generator)
-    generator = np.random.default_rng([recipe.seed, 1])
-    train, validation = _hold_out(groups[kept], recipe.data.validation_share, generator)
-    if not (len(train) and len(validation) and (len(test) or own_test)):
-        raise DataError(f"{len(groups)} rows are too few to split: give more, or larger shares")
-    lost = np.setdiff1d(groups, groups[kept][train])
-    if len(lost):
-        raise DataError(
-            f"class {lost[0]} (counted from 0) has too few rows to have one to learn from: give "
-            "more rows of it, or none"
-        )
-    return kept[train], kept[validation], test
-
-
-def _hold_out(
-    groups: Places, share: float, generator: np.random.Generator
-) -> tuple[Places, Places]:
-    """Places of rows kept and held out, ascending; each group gives its share, rounded at random.
-
-    Systematic sampling of rows shuffled within their groups: every row is held out with
-    probability ``share``, and every group's count is its share rounded up or down.
-    """
-    order = np.lexsort((generator.random(len(groups)), groups))
-    steps = np.floor(np.arange(len(groups) + 1) * share + generator.random())
-    held = np.diff(steps) > 0
-    return np.sort(order[~held]), np.sort(order[held])
 
 
 def _digest(contents: Iterable[bytes | memoryview]) -> str:

@@ -39,13 +39,15 @@ def read_labeled(data: DataRecipe, path: Path) -> tuple[Block, Truth]:
         columns = (pa.chunked_array([pa.array(column)]) for column in flat.T)
         return x, dict(zip(names, columns, strict=True))
     table = read_table(path, text=data.categorical)
-    if data.target is None:
+    if not data.target_names:
         raise DataError(f"the recipe names no target: set data.target to a column of {path}")
-    if data.target not in table.column_names:
-        raise DataError(
-            f"{path} has no target column {data.target!r}: it has {list_names(table.column_names)}"
-        )
-    return table.drop_columns([data.target]), {data.target: table[data.target]}
+    for name in data.target_names:
+        if name not in table.column_names:
+            raise DataError(
+                f"{path} has no target column {name!r}: it has {list_names(table.column_names)}"
+            )
+    truth = {name: table[name] for name in data.target_names}
+    return table.drop_columns(list(truth)), truth
 
 
 def class_labels(truth: Truth) -> tuple[str, ...]:

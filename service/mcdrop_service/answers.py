@@ -5,14 +5,15 @@ queues and HTTP: what cannot be answered is an ``InputError`` with a message fit
 """
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcdrop import uncertainty
 from mcdrop.data.preprocessing import TablePreprocessing
 from mcdrop.errors import InputError
+from mcdrop.predictions import ClassPredictions, Predictions, ValuePredictions
 from mcdrop.predictor import Predictor
 from mcdrop.repository import Card
 from mcdrop_service.limits import EVALUATIONS
@@ -20,8 +21,6 @@ from mcdrop_service.request import PredictRequest
 from mcdrop_service.schemas import Classification, Regression
 
 __all__ = ["Answer", "Job", "encode", "evaluate", "validate"]
-
-Statistics = uncertainty.Classification | uncertainty.Regression
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,8 @@ class Job:
     x: NDArray[np.float32]
     samples: int
     seed: int
+    level: float | None
+    risk: float | None
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Answer:
     """What was computed, and for which job."""
 
     job: Job
-    statistics: Statistics
+    predictions: Predictions
 
 
 def validate(request: PredictRequest, predictor: Predictor) -> Job:
@@ -60,41 +61,50 @@ def validate(request: PredictRequest, predictor: Predictor) -> Job:
             f"got `records`, wanted `inputs`: model {card.name!r} takes rows of "
             f"{card.preprocessing.features} numbers"
         )
-    return Job(predictor, card.preprocessing.encode(rows), samples, request.seed)
+    if request.risk is not None and card.task == "regression":
+        raise InputError("got `risk`, wanted `level`: a regression has no error rate")
+    x = card.preprocessing.encode(rows)
+    return Job(predictor, x, samples, request.seed, request.level, request.risk)
 
 
 def evaluate(job: Job) -> Answer:
     """Ask the T thinned networks."""
-    return Answer(job, job.predictor.evaluate(job.x, job.samples, job.seed))
+    statistics = job.predictor.evaluate(job.x, job.samples, job.seed)
+    return Answer(job, job.predictor.reference.apply(statistics, job.level, job.risk))
 
 
 def encode(answer: Answer) -> Classification | Regression:
     """Lay the numbers out as the answer's body: the same float64 that the library gives."""
-    job, card = answer.job, answer.job.predictor.card
+    job, card, found = answer.job, answer.job.predictor.card, answer.predictions
     head = {
         "model": card.name,
         "version": card.version,
         "samples": job.samples,
         "seed": job.seed,
+        "level": found.level,
     }
-    if isinstance(answer.statistics, uncertainty.Classification):
-        rows = _classification_rows(answer.statistics, card)
-        return Classification.model_validate({**head, "classes": card.classes, "predictions": rows})
-    rows = _regression_rows(answer.statistics, card)
-    return Regression.model_validate({**head, "targets": card.targets, "predictions": rows})
+    if isinstance(found, ClassPredictions):
+        head |= {"risk": found.risk, "classes": card.classes}
+        rows = _classification_rows(found, card)
+        return Classification.model_validate({**head, "predictions": rows})
+    head["targets"] = card.targets
+    return Regression.model_validate({**head, "predictions": _regression_rows(found, card)})
 
 
-def _classification_rows(found: uncertainty.Classification, card: Card) -> list[dict[str, Any]]:
+def _classification_rows(found: ClassPredictions, card: Card) -> list[dict[str, Any]]:
     """One dictionary a row, as `ClassificationRow`."""
 
     def label(indices: NDArray[np.int64]) -> list[str]:
         return [card.classes[i] for i in indices.tolist()]
 
-    fixed = found.deterministic
+    fixed, names = found.deterministic, np.array(card.classes)
     return _rows(
         prediction=label(found.prediction),
         confidence=found.confidence.tolist(),
         agrees=found.agrees.tolist(),
+        abstain=found.abstain.tolist(),
+        novelty=found.novelty.tolist(),
+        prediction_set=[names[row].tolist() for row in found.prediction_set],
         total=found.total.tolist(),
         aleatoric=found.aleatoric.tolist(),
         epistemic=found.epistemic.tolist(),
@@ -113,13 +123,18 @@ def _classification_rows(found: uncertainty.Classification, card: Card) -> list[
     )
 
 
-def _regression_rows(found: uncertainty.Regression, card: Card) -> list[dict[str, Any]]:
+def _regression_rows(found: ValuePredictions, card: Card) -> list[dict[str, Any]]:
     """One dictionary a row, as `RegressionRow`."""
-    lower, upper = found.interval()
+    # Without enough calibration rows an interval is infinite, which JSON has no number for.
     ends = [
-        _rows(lower=low, upper=up) for low, up in zip(lower.tolist(), upper.tolist(), strict=True)
+        [
+            {"lower": low, "upper": up} if isfinite(up) else None
+            for low, up in zip(*row, strict=True)
+        ]
+        for row in zip(found.lower.tolist(), found.upper.tolist(), strict=True)
     ]
     return _rows(
+        novelty=found.novelty.tolist(),
         mean=_named(card.targets, found.mean),
         std=_named(card.targets, found.std),
         interval=[dict(zip(card.targets, row, strict=True)) for row in ends],

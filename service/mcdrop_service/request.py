@@ -47,6 +47,7 @@ def _fault(value: object) -> str | None:
         return "got an integer too large, wanted a finite number"
 
 
+Probability = Annotated[float, Field(strict=True, gt=0, lt=1)]
 _first = Field(fail_fast=True)
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -91,6 +92,17 @@ class PredictRequest(BaseModel):
     )
     seed: StrictInt = Field(
         0, ge=0, le=SEED, description="Draws the T thinned networks: same seed, same answer."
+    )
+
+    level: Probability | None = Field(
+        None,
+        description="Probability with which prediction sets and intervals hold the truth; the "
+        "model's own by default.",
+    )
+    risk: Probability | None = Field(
+        None,
+        description="Classification: error rate among answered rows, beyond which `abstain` is "
+        "true; the model's own by default.",
     )
 
     @model_validator(mode="before")

@@ -24,6 +24,8 @@ __all__ = [
     "Variances",
 ]
 
+_NOVELTY = "share of calibration rows whose epistemic uncertainty is below this row's"
+
 PerClass = dict[str, FiniteFloat]
 PerTarget = dict[str, FiniteFloat]
 
@@ -51,6 +53,13 @@ class ClassificationRow(BaseModel):
         description="1 - total variance / (1 - 1/C): 1 for a certain answer, 0 for the uniform one"
     )
     agrees: bool = Field(description="whether the answers with and without dropout coincide")
+    abstain: bool = Field(
+        description="whether the confidence is too low for answered rows to stay within `risk`"
+    )
+    novelty: FiniteFloat = Field(description=_NOVELTY)
+    prediction_set: list[str] = Field(
+        description="classes that hold the true one with probability `level` (split conformal)"
+    )
     total: FiniteFloat = Field(description="entropy of the mean probabilities, in nats")
     aleatoric: FiniteFloat = Field(
         description="mean entropy of the passes, in nats: doubt that lies in the row itself"
@@ -70,7 +79,7 @@ class ClassificationRow(BaseModel):
 
 
 class Interval(BaseModel):
-    """The central interval that holds 95 % of the predicted distribution."""
+    """The split conformal interval: it holds the true value with probability `level`."""
 
     lower: FiniteFloat
     upper: FiniteFloat
@@ -87,7 +96,10 @@ class RegressionRow(BaseModel):
 
     mean: PerTarget = Field(description="mean over passes")
     std: PerTarget = Field(description="standard deviation of the prediction: sqrt(total)")
-    interval: dict[str, Interval] = Field(description="mean -+ 1.96 std")
+    interval: dict[str, Interval | None] = Field(
+        description="conformal interval; null where calibration rows are too few for `level`"
+    )
+    novelty: FiniteFloat = Field(description=_NOVELTY)
     confidence: PerTarget = Field(
         description="1 - total / variance of the training target, at least 0"
     )
@@ -105,6 +117,7 @@ class _Answer(BaseModel):
     version: int = Field(description="its version")
     samples: int = Field(description="T, passes per row")
     seed: int = Field(description="seed the passes were drawn from")
+    level: FiniteFloat = Field(description="probability that sets and intervals hold the truth")
 
 
 class Classification(_Answer):
@@ -117,6 +130,8 @@ class Classification(_Answer):
                 "version": 3,
                 "samples": 100,
                 "seed": 0,
+                "level": 0.9,
+                "risk": 0.05,
                 "task": "classification",
                 "classes": ["cat", "dog"],
                 "predictions": [
@@ -124,6 +139,9 @@ class Classification(_Answer):
                         "prediction": "dog",
                         "confidence": 0.36,
                         "agrees": True,
+                        "abstain": False,
+                        "novelty": 0.83,
+                        "prediction_set": ["cat", "dog"],
                         "total": 0.5,
                         "aleatoric": 0.42,
                         "epistemic": 0.08,
@@ -142,6 +160,7 @@ class Classification(_Answer):
     )
 
     task: Literal["classification"] = "classification"
+    risk: FiniteFloat = Field(description="error rate that rows not abstained from stay within")
     classes: list[str] = Field(description="class labels, in the order of the network's outputs")
     predictions: list[ClassificationRow]
 

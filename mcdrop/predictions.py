@@ -1,0 +1,62 @@
+"""What a calibrated model says of B rows: the statistics of its passes, and what they are worth.
+
+Knows the fields. Refuses to know how they are computed: see `mcdrop.calibration`.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcdrop.uncertainty import Classification, Regression
+
+__all__ = ["ClassPredictions", "Predictions", "ValuePredictions", "extend"]
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ClassPredictions(Classification):
+    """A classification with its guarantees.
+
+    Attributes:
+        prediction_set: (B, C) bool, the classes in each row's conformal set.
+        novelty: (B,), share of calibration rows whose epistemic uncertainty is below this row's.
+        abstain: (B,) bool, whether the confidence is too low for the risk asked.
+        level: probability with which a set holds the true class.
+        risk: error rate that answered rows stay within.
+    """
+
+    prediction_set: NDArray[np.bool_]
+    novelty: Floats
+    abstain: NDArray[np.bool_]
+    level: float
+    risk: float
+
+
+@dataclass(frozen=True)
+class ValuePredictions(Regression):
+    """A regression with its guarantees.
+
+    Attributes:
+        lower: (B, C), lower ends of the conformal intervals, in the target's unit.
+        upper: (B, C), upper ends.
+        novelty: (B,), share of calibration rows whose epistemic uncertainty is below this row's.
+        level: probability with which an interval holds the true value, for each target.
+    """
+
+    lower: Floats
+    upper: Floats
+    novelty: Floats
+    level: float
+
+
+Predictions = ClassPredictions | ValuePredictions
+
+
+def extend(answer: Classification | Regression, **further: Any) -> Any:
+    """``answer`` with the ``further`` fields of its calibrated form."""
+    own = {field.name: getattr(answer, field.name) for field in fields(answer)}
+    kind = ClassPredictions if isinstance(answer, Classification) else ValuePredictions
+    return kind(**own, **further)
