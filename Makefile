@@ -13,13 +13,14 @@ $(STAMP): pyproject.toml requirements.lock
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --constraint requirements.lock --editable '.[dev]'
 	touch $@
 
-models/digits/1: $(STAMP)
+# After "|": a newer installation is no reason to train a version anew.
+models/digits/1: | $(STAMP)
 	$(BIN)/mcdrop train digits
 
-demo: models/digits/1  ## Train on the bundled digits, serve, ask, show the answers, stop.
+demo: models/digits/1 $(STAMP)  ## Train on the bundled digits, serve, ask, show the answers, stop.
 	$(BIN)/python service/demo.py
 
-serve: models/digits/1  ## Serve the repository on http://127.0.0.1:8000 until Ctrl-C.
+serve: models/digits/1 $(STAMP)  ## Serve the repository on http://127.0.0.1:8000 until Ctrl-C.
 	$(BIN)/mcdrop serve
 
 test: $(STAMP) lint  ## Lint, type-check and test.

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mcdrop.errors import InputError, McdropError
+from mcdrop.errors import InputError, McdropError, RepositoryError
 from mcdrop.recipe import SAMPLES_LIMIT, load_recipe
 
 if TYPE_CHECKING:
@@ -231,7 +232,8 @@ def predict(
     table.add_column("value", justify="right")
     for column, values in columns(answer, card).items():
         value = values[0].as_py() if column == "prediction_set" else values[0]
-        table.add_row(column, f"{value:.6g}" if isinstance(value, float) else str(value))
+        text = f"{value:.6g}" if isinstance(value, float) else str(value)
+        table.add_row(escape(column), escape(text))
     Console().print(table)
 
 
@@ -240,11 +242,13 @@ def models(root: Repository = MODELS) -> None:
     """List the models of the repository and their versions."""
     from mcdrop import repository
 
-    cards = [
-        repository.read_card(repository.resolve(root, entry.name, version))
-        for entry in repository.list_models(root)
-        for version in entry.versions
-    ]
+    cards = []
+    for entry in repository.list_models(root):
+        for version in entry.versions:
+            try:
+                cards.append(repository.read_card(root / entry.name / str(version)))
+            except RepositoryError as error:
+                _say(f"left out: {error}")
     scores = list(
         dict.fromkeys(score for card in cards for score in card.metrics.get("served", {}))
     )
@@ -270,12 +274,12 @@ def main() -> None:
     try:
         app()
     except McdropError as error:
-        _say(f"[bold red]error:[/] {error}")
+        _console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
         sys.exit(1)
 
 
 def _say(text: str) -> None:
-    _console.print(text, soft_wrap=True)
+    _console.print(text, markup=False, soft_wrap=True)  # names of files may look like markup
 
 
 @contextmanager
@@ -333,7 +337,7 @@ def _epoch_line(epoch: "Epoch") -> str:
 
 def _progress() -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),

@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from mcdrop import cli
@@ -26,7 +26,7 @@ def invoke(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-@pytest.mark.parametrize("command", ["", "train", "serve", "score", "predict", "models"])
+@pytest.mark.parametrize("command", ["", "train", "compare", "serve", "score", "predict", "models"])
 def test_help_describes_every_option(command: str) -> None:
     code, text = invoke(*([command] if command else []), "--help")
     assert code == 0
@@ -106,22 +106,76 @@ def test_known_errors_are_one_line_and_exit_code_1(tmp_path: Path) -> None:
     assert "Traceback" not in out + err
 
 
-def test_interrupted_training_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_a_broken_off_training_goes_on_to_the_same_weights(
+    tmp_path: Path, how: signal.Signals
+) -> None:
     recipe = tmp_path / "long.toml"
-    recipe.write_text('[data]\nsource = "digits"\n[training]\nepochs = 100000\npatience = 100000\n')
-    process = mcdrop("train", recipe, "--repository", tmp_path / "models")
+    recipe.write_text('[data]\nsource = "digits"\n[training]\nepochs = 40\npatience = 0\n')
+    command = ("train", recipe, "--repository", tmp_path / "models", "--device", "cpu")
+    process = mcdrop(*command)
     assert process.stderr is not None
     for line in process.stderr:
-        if line.startswith("epoch"):
+        if line.startswith("epoch   5"):
             break
-    time.sleep(0.2)
-    os.kill(process.pid, signal.SIGINT)
+    process.send_signal(how)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "stopped; nothing was written" in err
-    assert not list((tmp_path / "models").rglob("*"))
+    left = [str(p.relative_to(tmp_path)) for p in (tmp_path / "models").rglob("*") if p.is_file()]
+    assert "models/long/.checkpoint.safetensors" in left
+    assert not [path for path in left if "checkpoint" not in path]
+    if how == signal.SIGINT:
+        assert process.returncode == 130
+        assert "--resume goes on after the last finished epoch" in err
+    code, text = invoke(*command, "--resume")
+    assert code == 0
+    done = int(text.split("going on after epoch ")[1].split()[0])
+    assert 5 <= done < 40
+    assert f"epoch {done:3d}  loss" not in text
+    assert not list((tmp_path / "models/long").glob(".*"))
+
+    invoke(*command)
+    one, whole = ((tmp_path / f"models/long/{v}/model.safetensors").read_bytes() for v in (1, 2))
+    assert one == whole
+
+
+def test_resuming_nothing_starts_anew(tmp_path: Path) -> None:
+    recipe = tmp_path / "quick.toml"
+    recipe.write_text('[data]\nsource = "digits"\n[training]\nepochs = 1\n')
+    arguments = ("train", recipe, "--repository", tmp_path / "models", "--resume", "--tensorboard")
+    code, text = invoke(*arguments)
+    assert code == 0
+    assert "nothing to go on from" in text
+    assert len(list((tmp_path / "models/quick/tensorboard").glob("*/events*"))) == 1
+    assert "quick" in invoke("models", "--repository", tmp_path / "models")[1]
 
 
 def test_help_of_the_installed_command() -> None:
     out, _ = mcdrop("--help").communicate(timeout=60)
     assert "says how far it can be" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("name", ["[/b].npz", "[bold]x.npz"])
+def test_names_that_look_like_markup_are_told_as_they_are(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_random_classifier(tmp_path, fields={"classes": ("[/a]", "[red]", *"23456789")})
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    options = ("-o", str(tmp_path / "o.csv"), "--repository", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["mcdrop", "score", str(tmp_path / name), *options])
+    monkeypatch.setattr(cli, "_console", Console(stderr=True, highlight=False))
+    with pytest.raises(SystemExit, match="1"):
+        cli.main()
+    assert name in capsys.readouterr().err
+    row = json.dumps(random_pixels(1)[0].tolist())
+    text = invoke("predict", row, "--repository", tmp_path, "--samples", 2)[1]
+    assert "probability_[/a]" in text
+    assert "probability_[red]" in text
+
+
+def test_models_leaves_out_what_cannot_be_read(tmp_path: Path) -> None:
+    save_random_classifier(tmp_path, "good")
+    (save_random_classifier(tmp_path, "bad") / "card.json").write_text("{")
+    code, text = invoke("models", "--repository", tmp_path)
+    assert code == 0
+    assert "good" in text
+    assert "left out: " in text

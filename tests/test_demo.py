@@ -1,7 +1,10 @@
 """The demonstration: a real server, a readable table, a clean end."""
 
+import os
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -32,3 +35,21 @@ def test_without_a_model_it_says_what_to_do(tmp_path: Path) -> None:
     assert ran.returncode == 1
     assert ran.stderr.startswith("error: no trained model 'digits'")
     assert len(ran.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_a_newer_installation_trains_no_further_version(tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        shutil.copy(DEMO.parent.parent / name, tmp_path)
+    (tmp_path / "models/digits/1").mkdir(parents=True)
+    (tmp_path / ".venv").mkdir()
+    stamp = tmp_path / ".venv/.installed"
+    stamp.touch()
+    later = time.time() + 60
+    os.utime(stamp, (later, later))
+    for goal in ("demo", "serve"):
+        planned = subprocess.run(
+            ["make", "--dry-run", goal], cwd=tmp_path, capture_output=True, text=True, check=True
+        )
+        assert "mcdrop train" not in planned.stdout
+        assert "pip install" not in planned.stdout

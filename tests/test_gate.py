@@ -72,6 +72,27 @@ def test_a_late_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no answer within" in answer.json()["detail"]
 
 
+def test_a_late_answer_is_still_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """LitServe's buffer holds what no request takes; a canceled one would leave its answer."""
+    monkeypatch.setattr(gate, "DEADLINE", 0.05)
+    answers = {"late": "one"}
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.2)
+        await JSONResponse(answers.pop("late"))(scope, receive, send)
+
+    async def go() -> httpx.Response:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(Gate(slow)), base_url="http://t"
+        ) as c:
+            answer = await c.post("/", content=b"{}", headers=JSON)
+            await asyncio.sleep(0.3)
+            return answer
+
+    assert asyncio.run(go()).status_code == 504
+    assert not answers
+
+
 def test_too_many_are_asked_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "PENDING", 3)
     app = Gate(endless)

@@ -228,6 +228,7 @@ REFUSED: dict[str, tuple[dict[str, Any] | str, int, str]] = {
     "text": ({"inputs": [["0", *row(width=63)]], **TINY}, 422, "inputs[0][0]: "),
     "null": ({"inputs": [row(), [*row(width=63), None]], **TINY}, 422, "inputs[1][63]: "),
     "nested fault": ({"inputs": [[row(width=8), [1, "x"]]], **TINY}, 422, "inputs[0][1][1]: "),
+    "too large for the network": ({"inputs": [row(1e37)], **TINY}, 422, "finite number"),
     "too large for float32": ({"inputs": [row(1e39)], **TINY}, 422, "finite number"),
     "NaN": ('{"model": "tiny", "inputs": [[NaN]]}', 422, "inputs[0][0]: input should be a finite"),
     "Infinity": ('{"model": "tiny", "inputs": [[-Infinity]]}', 422, "finite number"),

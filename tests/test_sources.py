@@ -225,6 +225,23 @@ def test_an_unusable_table_is_refused(tmp_path, columns, options, says) -> None:
         load_dataset(recipe(train="t.csv", **options), tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("x", "says"),
+    [
+        (np.arange(18.0), r"shape \(18,\)"),
+        (np.zeros((18, 0, 3)), r"shape \(18, 0, 3\)"),
+        (np.full((18, 2, 2), "a"), "holds <U1, wanted numbers"),
+        (np.ones((18, 2), complex), "holds complex128, wanted numbers"),
+        (np.where(np.arange(72) == 5, np.nan, 1).reshape(18, 2, 2), "row 1 of x holds NaN"),
+        (np.full((18, 2, 2), np.inf), "row 0 of x holds NaN or infinity"),
+    ],
+)
+def test_an_unusable_archive_is_refused(tmp_path, x, says) -> None:
+    np.savez(tmp_path / "t.npz", x=x, y=np.arange(18) % 2)
+    with pytest.raises(DataError, match=says):
+        load_dataset(recipe(train="t.npz"), tmp_path)
+
+
 def idx(array: np.ndarray) -> bytes:
     return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
 

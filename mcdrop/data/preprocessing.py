@@ -33,6 +33,9 @@ __all__ = [
 
 Encoded = NDArray[np.float32]
 
+_LIMIT = 1e12
+"""Greatest encoded magnitude: beyond it, sums and squares within a network may overflow."""
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -82,7 +85,7 @@ class ArrayPreprocessing(_Frozen):
             x *= self.scale
             x -= self.mean
             x /= self.std
-        _check_finite(x)
+        _check_finite(x, limit=_LIMIT)
         return x
 
     def example(self, n: int = 1) -> list[Any]:
@@ -113,7 +116,7 @@ class NumericColumn(_Frozen):
             slots = ((values - self.mean) / self.std)[:, None].astype(np.float32)
         gaps = np.isnan(slots)
         slots[gaps] = 0
-        _check_finite(slots, [self.name])
+        _check_finite(slots, [self.name], _LIMIT)
         return np.hstack([slots, gaps.astype(np.float32)]) if self.missing else slots
 
 
@@ -250,11 +253,16 @@ def _records(rows: Sequence[Any], known: Collection[str]) -> Sequence[Mapping[st
     return rows
 
 
-def _check_finite(values: NDArray[Any], names: Sequence[str] | None = None) -> None:
-    """Raise where (B, D) ``values`` hold NaN or infinity; name columns by ``names`` or place."""
-    if np.isfinite(values).all():
+def _check_finite(
+    values: NDArray[Any],
+    names: Sequence[str] | None = None,
+    limit: float = np.finfo(np.float64).max,
+) -> None:
+    """Raise where (B, D) ``values`` hold NaN or exceed ``limit``; name columns or give places."""
+    fits = np.abs(values) <= limit  # False for NaN
+    if fits.all():
         return
-    row, column = (int(i) for i in np.argwhere(~np.isfinite(values))[0])
+    row, column = (int(i) for i in np.argwhere(~fits)[0])
     name = repr(names[column]) if names else column
     raise DataError(
         f"row {row}, column {name}: NaN, infinity or a number too large, wanted a finite number "

@@ -4,6 +4,7 @@ Knows how a file's target becomes class indices or numbers. Refuses to know spli
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +33,7 @@ def read_labeled(data: DataRecipe, path: Path) -> tuple[Block, Truth]:
     """
     if path.suffix.lower() == ".npz":
         x, y = read_arrays(path)
+        _check_rows(x, path)
         if x.ndim == 2 and x.dtype != np.uint8:
             x = pa.table({f"x{i}": column for i, column in enumerate(x.T)})
         flat = y.reshape(len(y), -1)  # (N, outputs)
@@ -101,6 +103,18 @@ def outputs(truth: Truth) -> NDArray[np.float64]:
                 "(rows count from 0)"
             )
     return np.column_stack([numbers(column, name) for name, column in truth.items()])
+
+
+def _check_rows(x: NDArray[Any], path: Path) -> None:
+    """Refuse what no preprocessing can be fitted to."""
+    if x.ndim < 2 or not x.size or x.dtype.kind not in "fiu":
+        raise DataError(
+            f"{path}: x has the shape {x.shape} and holds {x.dtype}, wanted numbers of shape "
+            "(rows, features) or (rows, height, width)"
+        )
+    if x.ndim > 2 and not np.isfinite(x).all():
+        row = int(np.argwhere(~np.isfinite(x))[0][0])
+        raise DataError(f"{path}: row {row} of x holds NaN or infinity (rows count from 0)")
 
 
 def _only(truth: Truth) -> tuple[str, pa.ChunkedArray]:

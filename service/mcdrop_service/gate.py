@@ -35,24 +35,29 @@ class Gate:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self.app(scope, receive, send)
             return
-        started = False
+        started = late = False
 
         async def watched(message: Message) -> None:
             nonlocal started
-            started = True
-            await send(message)
+            if not late:
+                started = True
+                await send(message)
 
         self.pending += 1
         try:
             self._check(scope)
             async with asyncio.timeout(DEADLINE):
                 body = await _read(receive)
-                await self.app(scope, _replay(body, receive), watched)
+                work = asyncio.ensure_future(self.app(scope, _replay(body, receive), watched))
+                # Shielded: LitServe keeps an answer in memory until its request takes it, however
+                # late, and a canceled request never would.
+                await asyncio.shield(work)
         except _RefusedError as refused:
             await _refuse(refused.status, str(refused), scope, receive, send)
         except TimeoutError:
             if started:
                 raise
+            late = True
             await _refuse(504, f"no answer within {DEADLINE:.0f} s", scope, receive, send)
         finally:
             self.pending -= 1
