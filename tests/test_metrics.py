@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 from sklearn.metrics import brier_score_loss, log_loss
 
 from mcdrop import metrics
@@ -49,6 +50,28 @@ def test_ece_is_the_textbook_sum_and_ignores_row_order(seed: int) -> None:
     order = np.random.default_rng(seed).permutation(len(y))
     assert metrics.ece(p, y) == pytest.approx(expected, abs=1e-12)
     assert metrics.ece(p[order], y[order]) == pytest.approx(expected, abs=1e-12)
+
+
+@given(st.integers(0, 10_000), st.floats(1e-3, 1e3), st.integers(1, 40))
+def test_mc_log_likelihood_is_the_log_of_the_mean_density(
+    seed: int, precision: float, passes: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    samples, y = rng.normal(size=(passes, 7, 1)), rng.normal(size=(7, 1))
+    densities = stats.norm.pdf(y.astype(np.longdouble), samples, precision**-0.5)
+    logs = stats.norm.logpdf(y, samples, precision**-0.5)
+    # Where every density underflows, the largest term stands for the sum, within log T.
+    found = metrics.mc_log_likelihood(samples, y, precision)
+    if densities.max(0).min() > 1e-250:
+        assert found == pytest.approx(float(np.log(densities.mean(0)).mean()), rel=1e-9, abs=1e-9)
+    top = logs.max(0).mean()
+    assert top - np.log(passes) - 1e-9 <= found <= top + 1e-9
+
+
+def test_mc_log_likelihood_of_one_sure_pass_is_the_gaussian_one() -> None:
+    mean, y = np.array([1.0, -2.0]), np.array([1.5, 90.0])
+    expected = -metrics.gaussian_nll(mean, np.full(2, 0.25), y)
+    assert metrics.mc_log_likelihood(mean[None], y, 4.0) == pytest.approx(expected, rel=1e-12)
 
 
 def test_gaussian_nll_is_the_density() -> None:

@@ -21,6 +21,7 @@ from mcdrop.metrics.regression import (
     crps_gaussian,
     gaussian_nll,
     interval_coverage,
+    mc_log_likelihood,
     quantile_calibration_error,
     rmse,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "fpr95",
     "gaussian_nll",
     "interval_coverage",
+    "mc_log_likelihood",
     "nll",
     "quantile_calibration_error",
     "rmse",

@@ -6,12 +6,13 @@ how the predictions came about.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import logsumexp, ndtr
 
 __all__ = [
     "crps_gaussian",
     "gaussian_nll",
     "interval_coverage",
+    "mc_log_likelihood",
     "quantile_calibration_error",
     "rmse",
 ]
@@ -28,6 +29,20 @@ def gaussian_nll(mean: Floats, variance: Floats, targets: Floats) -> float:
     """Mean negative log-likelihood of N(mean, variance), in nats."""
     squared = (targets - mean) ** 2 / variance
     return float(np.mean(0.5 * (np.log(2 * np.pi * variance) + squared)))
+
+
+def mc_log_likelihood(samples: Floats, targets: Floats, precision: float) -> float:
+    """Mean log-likelihood of T passes' Gaussian mixture, in nats; larger is better.
+
+    log mean_t N(y; f_t, 1/tau) (Gal & Ghahramani 2016, eq. 8). Biased low at small T: state T.
+
+    Args:
+        samples: outputs (T, ...) of the passes; any T >= 1.
+        targets: truth (...), in the unit of ``samples``.
+        precision: tau, one over the variance of the noise, above 0.
+    """
+    logs = logsumexp(-0.5 * precision * (samples - targets) ** 2, axis=0)
+    return float(np.mean(logs - np.log(len(samples)) + 0.5 * np.log(precision / (2 * np.pi))))
 
 
 def crps_gaussian(mean: Floats, variance: Floats, targets: Floats) -> float:
