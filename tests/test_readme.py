@@ -1,12 +1,15 @@
 """The README's Python runs as it stands, and its commands are commands."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+import mcdrop
 from mcdrop.cli import app
+from mcdrop.recipe import load_recipe
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -23,6 +26,14 @@ def test_python_blocks_run_in_order(
     printed = capsys.readouterr().out
     assert "[0 1 2 3 4] [0 1 2 3 4]" in printed
     assert "(5, 10) (5, 10)" in printed
+
+
+def test_the_recipe_and_the_request_are_valid(digits_model: Path, tmp_path: Path) -> None:
+    (recipe,) = re.findall(r"```toml\n(.*?)```", README, flags=re.DOTALL)
+    (tmp_path / "houses.toml").write_text(recipe)
+    assert load_recipe(tmp_path / "houses.toml").task == "regression"
+    digit, _ = (json.loads(body) for body in re.findall(r"-d '(.*?)'\n```", README, re.DOTALL))
+    assert mcdrop.load(digits_model).predict(digit["inputs"]).prediction.tolist() == [0]
 
 
 def test_named_commands_exist() -> None:
