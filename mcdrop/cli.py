@@ -234,7 +234,7 @@ def predict(
         value = values[0].as_py() if column == "prediction_set" else values[0]
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
         table.add_row(escape(column), escape(text))
-    Console().print(table)
+    _show(table)
 
 
 @app.command()
@@ -252,7 +252,8 @@ def models(root: Repository = MODELS) -> None:
     scores = list(
         dict.fromkeys(score for card in cards for score in card.metrics.get("served", {}))
     )
-    table = Table(title=f"models in {root}: test scores of the served answer", box=SIMPLE)
+    title = escape(f"models in {root}: test scores of the served answer")
+    table = Table(title=title, box=SIMPLE, padding=(0, 1, 0, 0))
     for column in ("model", "version", "created", *scores):
         table.add_column(column, no_wrap=True)
     for card in cards:
@@ -266,7 +267,7 @@ def models(root: Repository = MODELS) -> None:
     if not table.row_count:
         _say(f"no trained model in {root}: try `mcdrop train digits`")
         return
-    Console().print(table)
+    _show(table)
 
 
 def main() -> None:
@@ -280,6 +281,11 @@ def main() -> None:
 
 def _say(text: str) -> None:
     _console.print(text, markup=False, soft_wrap=True)  # names of files may look like markup
+
+
+def _show(table: Table) -> None:
+    """Print to standard output, where nothing is cut off unless a terminal is too narrow."""
+    Console(width=None if sys.stdout.isatty() else 1000).print(table)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """The command line: what it writes, what it prints, and how it fails."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -179,3 +178,12 @@ def test_models_leaves_out_what_cannot_be_read(tmp_path: Path) -> None:
     assert code == 0
     assert "good" in text
     assert "left out: " in text
+
+
+def test_models_prints_whole_numbers_where_no_terminal_is_too_narrow(tmp_path: Path) -> None:
+    scores = {f"a_score_of_many_{i}": i + 0.1234 for i in range(9)}
+    save_random_classifier(tmp_path, fields={"metrics": {"served": scores}})
+    text = invoke("models", "--repository", tmp_path)[1]
+    for name, value in scores.items():
+        assert name in text
+        assert f"{value:.4f}" in text
