@@ -60,7 +60,8 @@ def plain_masks(
         (passes, rows, units), True where the unit is kept.
     """
     words = _words(seed, layer, passes, units, rows)  # (T, B, units)
-    return words.astype(np.uint64) >= np.uint64(round(rate * 2**32))
+    keep: Mask = words >= np.uint32(min(round(rate * 2**32), 2**32 - 1))
+    return keep
 
 
 def balanced_masks(seed: int, layer: int, passes: range, units: int, rate: float) -> Mask:
@@ -90,7 +91,7 @@ def balanced_masks(seed: int, layer: int, passes: range, units: int, rate: float
     order = np.sort(keys, axis=1)
     limits = np.concatenate([order, np.full_like(order[:, :1], 0xFFFFFFFF)], axis=1)
     limit = np.take_along_axis(limits, (floor + up)[:, None, :], axis=1)
-    keep = (keys < limit) | (floor + up == BLOCK)[:, None, :]
+    keep: Mask = (keys < limit) | (floor + up == BLOCK)[:, None, :]
     start = passes[0] - whole[0]
     return keep.reshape(-1, units)[start : start + len(passes)]
 

@@ -1,19 +1,22 @@
 """A dropout network taken apart: a trunk that runs once, then stages that each pass runs.
 
 Knows which modules are deterministic in eval form and which drop units. Refuses to know seeds,
-masks and statistics. A module whose randomness cannot be seen is refused by name.
+masks and statistics. A module whose randomness cannot be seen is refused by name; before the first
+dropout any module will do that draws no random numbers when it is tried in train mode.
 """
 
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mcdrop.errors import NetworkError
 
-__all__ = ["ELEMENTWISE", "Layout", "Stage", "read_layout", "stamp"]
+__all__ = ["ELEMENTWISE", "Layout", "Stage", "read_layout", "stamp", "try_trunk"]
 
 ELEMENTWISE: tuple[type[nn.Module], ...] = (
     nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU,
@@ -55,6 +58,7 @@ class Layout:
     Attributes:
         trunk: the modules before the first dropout.
         stages: the dropouts and what follows them.
+        unknown: places and names of the trunk's modules that `try_trunk` has to try.
         width: features a row must have, if the first modules tell.
         outputs: outputs of the network, if the last modules tell.
         dtype: what rows are computed in.
@@ -63,20 +67,31 @@ class Layout:
 
     trunk: nn.Sequential
     stages: tuple[Stage, ...]
+    unknown: dict[int, str]
     width: int | None
     outputs: int | None
     dtype: torch.dtype
     device: torch.device
 
 
-def stamp(network: nn.Module) -> tuple[tuple[int, int], ...]:
-    """What changes when a weight or buffer is changed in place or replaced.
+def stamp(network: nn.Module) -> tuple[object, ...]:
+    """What changes when a weight, buffer, dropout rate or module is changed or replaced.
 
     Changes through ``tensor.data`` leave no trace in PyTorch and are not seen.
     """
-    return tuple(
-        (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
-        for tensor in (*network.parameters(), *network.buffers())
+    tensors: list[Tensor | None] = []
+    modules = [network]
+    for module in modules:  # three times as fast as parameters() and buffers()
+        tensors += module._parameters.values()
+        tensors += module._buffers.values()
+        modules += [child for child in module._modules.values() if child is not None]
+    return (
+        *((id(module), getattr(module, "p", None)) for module in modules),
+        *(
+            (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
+            for tensor in tensors
+            if tensor is not None
+        ),
     )
 
 
@@ -93,9 +108,14 @@ def read_layout(network: nn.Module) -> Layout:
             "its forward): wrap the modules in one, dropouts as modules of their own"
         )
     leaves = list(_leaves(network, type(network).__name__))
-    for name, module in leaves:
-        _check(name, module)
     modules = [module for _, module in leaves]
+    drops = [i for i, module in enumerate(modules) if isinstance(module, nn.Dropout) and module.p]
+    unknown = {}
+    for i, (name, module) in enumerate(leaves):
+        if drops and i < drops[0] and _known(module) is None:
+            unknown[i - sum(isinstance(m, nn.Dropout) for m in modules[:i])] = name
+        else:
+            _check(name, module)
     groups: list[list[nn.Module]] = [[]]
     dropouts: list[tuple[int, float]] = []
     layer = 0
@@ -117,6 +137,7 @@ def read_layout(network: nn.Module) -> Layout:
             Stage(layer, rate, body.to(dtype))
             for (layer, rate), body in zip(dropouts, bodies[1:], strict=True)
         ),
+        unknown,
         _width(modules),
         _outputs(modules),
         dtype,
@@ -135,12 +156,19 @@ def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
         yield name, module
 
 
+def _known(module: nn.Module) -> type[nn.Module] | None:
+    """The class whose forward ``module`` runs, if it is one that can be seen through."""
+    for seen in (*_SEEN, nn.Dropout):
+        own = getattr(type(module), "forward", None)
+        if isinstance(module, seen) and own is getattr(seen, "forward", None):
+            return seen
+    return None
+
+
 def _check(name: str, module: nn.Module) -> None:
     """Refuse what cannot be seen through."""
-    kind = type(module)
-    known = next((seen for seen in (*_SEEN, nn.Dropout) if isinstance(module, seen)), None)
-    what = f"{name} is a {kind.__name__}"
-    if known is None or kind.forward is not known.forward:
+    what = f"{name} is a {type(module).__name__}"
+    if _known(module) is None:
         raise NetworkError(
             f"{what}, whose randomness cannot be seen: use Linear, activations, normalizations, "
             "Flatten and nn.Dropout, each a module of the nn.Sequential"
@@ -177,7 +205,48 @@ def _outputs(modules: list[nn.Module]) -> int | None:
     return None
 
 
-def run(body: nn.Sequential, rows: Tensor) -> Tensor:
-    """The modules of ``body`` one after another."""
-    output: Tensor = body(rows)
-    return output
+class _RandomNumbersError(Exception):
+    """A module drew random numbers."""
+
+
+class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Stops at the first operation that draws random numbers."""
+
+    def __torch_dispatch__(
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        settings = [arg for arg in args if isinstance(arg, (bool, float))]
+        idle = not all(settings)  # a dropout of rate 0, or one that is told not to train
+        if torch.Tag.nondeterministic_seeded in func.tags and not idle:
+            raise _RandomNumbersError(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def try_trunk(layout: Layout, rows: Tensor) -> None:
+    """Try the trunk's unknown modules in train mode, where hidden dropouts would draw.
+
+    Args:
+        layout: the network; copies of its modules are tried, it stays as it is.
+        rows: (B, ...), rows as the network takes them, B >= 2 for the sake of batch normalization.
+
+    Raises:
+        NetworkError: one of them draws random numbers; the message names it.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        state = rows.clone()
+        for i, module in enumerate(layout.trunk):
+            try:
+                if i in layout.unknown:
+                    with _Watch():  # type: ignore[no-untyped-call]
+                        copy.deepcopy(module).train()(state)
+            except _RandomNumbersError as error:
+                raise NetworkError(
+                    f"{layout.unknown[i]} is a {type(module).__name__} that draws random numbers "
+                    f"in train mode ({error}): its dropout cannot be seen; make its dropouts "
+                    "modules of the nn.Sequential, or set their rate to 0"
+                ) from None
+            state = module(state)

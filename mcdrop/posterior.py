@@ -4,6 +4,7 @@ Knows how rows come in and statistics go out, and when the network has changed. 
 files and HTTP. The network is only read: never switched between modes, never written to.
 """
 
+import math
 import threading
 from collections.abc import Iterator
 from typing import Literal
@@ -13,10 +14,10 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from mcdrop.engine import Center, Engine, Masks, Tally, numpy64
+from mcdrop.engine import Center, Engine, Masks, Sums, Tally, group_size, numpy64
 from mcdrop.errors import InputError, NetworkError
-from mcdrop.plan import Layout, read_layout, stamp
-from mcdrop.uncertainty import Classification, Regression, Sums, group_size
+from mcdrop.plan import Layout, read_layout, stamp, try_trunk
+from mcdrop.uncertainty import Classification, Regression
 
 __all__ = ["Posterior"]
 
@@ -41,8 +42,9 @@ class Posterior:
 
     Args:
         network: ``nn.Sequential`` (nested ones and subclasses included) of linear, convolution,
-            activation, normalization, pooling, flatten and dropout modules; it ends in logits or
-            outputs, and may be in any mode.
+            activation, normalization, pooling, flatten and dropout modules, in any mode, ending
+            in logits or outputs. Before the first dropout any module will do that draws no random
+            numbers, which is tried with the first rows.
         samples: T, passes per answer.
         seed: key of the masks, 0 <= seed < 2**64.
         task: "classification" or "regression"; without it, one output means regression.
@@ -54,7 +56,8 @@ class Posterior:
 
     Raises:
         InputError: an argument is out of its bounds.
-        NetworkError: the network holds a module whose randomness cannot be seen.
+        NetworkError: the network holds a module whose randomness cannot be seen (`predict` and
+            its like raise it too).
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Posterior:
         self._masks = Masks(self.seed, masks)
         self._lock = threading.Lock()
         self._engine, self._stamp = self._start(), stamp(network)
+        self._tried: Layout | None = None
 
     @property
     def task(self) -> Task | None:
@@ -131,8 +135,7 @@ class Posterior:
             InputError: as in `predict`.
         """
         with torch.inference_mode():
-            engine = self._current()
-            rows = _rows(x, engine.layout)
+            engine, rows = self._open(x)
             parts = [self._sample(engine, rows, span) for span in _spans(len(rows), engine.rows)]
             return numpy64(torch.cat(parts, dim=1))
 
@@ -152,8 +155,7 @@ class Posterior:
         self, x: ArrayLike | Tensor, ends: tuple[int, ...]
     ) -> Iterator[Iterator[Statistics]]:
         """One stream of statistics a block of rows."""
-        engine = self._current()
-        rows = _rows(x, engine.layout)
+        engine, rows = self._open(x)
         for span in _spans(len(rows), engine.rows):
             yield self._block(engine, rows[span.start : span.stop], span, ends)
 
@@ -178,11 +180,12 @@ class Posterior:
             part = tally.sums()
             sums = part if sums is None else sums.then(part, size)
             start = end
-            yield self._finish(sums, center).rows(slice(len(span)))
+            stats = self._finish(sums, center)
+            yield stats if len(stats) == len(span) else stats.rows(slice(len(span)))
 
     def _finish(self, sums: Sums, center: Center) -> Statistics:
         value = numpy64(center.value)
-        if not (np.isfinite(value).all() and np.isfinite(sums.square).all()):
+        if not math.isfinite(value.sum() + sums.square.sum()):
             raise NetworkError("the network's outputs are not finite: check its weights")
         if center.log is None:
             return sums.regression(value, self.aleatoric, self.target_variance)
@@ -211,6 +214,19 @@ class Posterior:
             precision=self.precision,
         )
 
+    def _open(self, x: ArrayLike | Tensor) -> tuple[Engine, Tensor]:
+        """The engine of the network as it is now, and rows that it can take."""
+        engine = self._current()
+        layout = engine.layout
+        rows = _rows(x, layout)
+        if layout.unknown and self._tried is not layout:
+            few = _padded(rows[:_LEAST]).to(layout.device, layout.dtype)
+            with torch.inference_mode():
+                _trunk(layout, few)  # says what is wrong with the rows, if anything
+            try_trunk(layout, few)
+            self._tried = layout
+        return engine, rows
+
     def _current(self) -> Engine:
         """The engine of the network as it is now."""
         with self._lock:
@@ -231,24 +247,24 @@ def _spans(rows: int, size: int) -> Iterator[range]:
 
 
 def _rows(x: ArrayLike | Tensor, layout: Layout) -> Tensor:
-    """Check rows and bring them to the layout's number format."""
+    """Check rows; they are not copied, unless PyTorch cannot look at them where they are."""
     try:
-        rows = torch.as_tensor(x if isinstance(x, Tensor) else np.asarray(x).copy())
+        if not isinstance(x, Tensor):
+            x = np.asarray(x)
+            fit = x.flags.writeable and all(stride >= 0 for stride in x.strides)
+            x = x if fit else x.copy()
+        rows = torch.as_tensor(x).detach()
     except (TypeError, ValueError) as error:
         raise InputError(f"x is no array of numbers ({error}): give rows of features") from None
     if rows.dim() < 2 or rows.is_complex():
         raise InputError(
             f"got x of shape {tuple(rows.shape)}, wanted (rows, features): one row is x[None]"
         )
-    rows = rows.detach().to(layout.dtype)
-    if layout.width is not None and layout.width not in (
-        rows[:0].flatten(1).shape[1],
-        rows.shape[-1],
-    ):
-        raise InputError(
-            f"got rows of {rows[:0].flatten(1).shape[1]} features, wanted {layout.width}"
-        )
-    if not torch.isfinite(rows).all():
+    if layout.width is not None:
+        rows = rows.flatten(1)
+        if rows.shape[1] != layout.width:
+            raise InputError(f"got rows of {rows.shape[1]} features, wanted {layout.width}")
+    if not math.isfinite(rows.sum().item()) and not torch.isfinite(rows).all():
         bad = (~torch.isfinite(rows.flatten(1)).all(dim=1)).nonzero()[0].item()
         raise InputError(
             f"row {bad} holds NaN or an infinite number: impute or leave out such rows"
@@ -256,11 +272,16 @@ def _rows(x: ArrayLike | Tensor, layout: Layout) -> Tensor:
     return rows
 
 
+def _padded(rows: Tensor) -> Tensor:
+    """Rows, and rows of zeros up to the least number."""
+    missing = _LEAST - len(rows)
+    return rows if missing <= 0 else torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])])
+
+
 def _trunk(layout: Layout, rows: Tensor) -> Tensor:
-    if len(rows) < _LEAST:
-        rows = torch.cat([rows, rows.new_zeros(_LEAST - len(rows), *rows.shape[1:])])
+    """What the trunk makes of rows, padded."""
     try:
-        hidden: Tensor = layout.trunk(rows.to(layout.device))
+        hidden: Tensor = layout.trunk(_padded(rows).to(layout.device, layout.dtype))
     except RuntimeError as error:
         raise InputError(
             f"the network cannot take rows of shape {tuple(rows.shape[1:])}: {error}"

@@ -1,7 +1,10 @@
 """The posterior against the plain loop, closed forms, all masks, and its promises."""
 
 import copy
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +28,7 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
+ROOT = Path(__file__).parent.parent
 FALSE_ALARM = 1e-6  # of each test that can fail by chance; all seeds are fixed
 
 CLASSIFIER = ((20, 48, 32, 5), (0.0, 0.3, 0.5))
@@ -98,6 +102,72 @@ def test_each_pass_is_the_thinned_network_of_its_masks(shape, samples):
         )
 
 
+WAYS = [
+    (CLASSIFIER, 40, 3),  # dense
+    (CLASSIFIER, 40, 90),  # thinned
+    (((20, 40, 30, 4), (0.5, 0.6, 0.1)), 40, 90),  # thinned, kept units instead of dropped ones
+    (((20, 48, 32, 8, 5), (0.0, 0.3, 0.0, 0.5)), 40, 90),  # a layer without dropout
+    (((30, 1), (0.4,)), 40, 90),  # a single layer
+    (INPUT_DROPOUT, 100, 90),  # grouped
+]
+
+
+@pytest.mark.parametrize(("shape", "samples", "count"), WAYS)
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.GELU, nn.Tanh])
+def test_every_way_of_evaluating_gives_the_same_passes(shape, samples, count, activation):
+    network, x = mlp(*shape), rows(count, shape[0][0])
+    network = nn.Sequential(*[activation() if isinstance(m, nn.ReLU) else m for m in network])
+    masks = [
+        balanced_masks(2**63 + 1, layer, range(samples), width, rate)
+        for layer, (width, rate) in enumerate(
+            (width, rate) for width, rate in zip(*shape, strict=False) if rate
+        )
+    ]
+    want = masked_loop(network, x, masks)
+    posterior = Posterior(network, samples, 2**63 + 1, task="regression", precision="float32")
+    np.testing.assert_allclose(posterior.sample(x), want, rtol=1e-4, atol=1e-4)
+    got = posterior.predict(x)
+    np.testing.assert_allclose(got.mean, want.mean(axis=0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(got.epistemic, want.var(axis=0), rtol=1e-3, atol=1e-5)
+
+
+def test_bfloat16_errs_far_less_than_the_passes_do():
+    """Systematic error of the mean, in Monte Carlo standard errors at T = 100."""
+    network, x = mlp((64, 128, 96, 10), (0.0, 0.3, 0.5)), rows(200, 64)
+    pairs = [
+        [
+            Posterior(network, 100, seed=seed, precision=precision).predict(x).mean
+            for precision in ("auto", "float32")
+        ]
+        for seed in range(12)
+    ]
+    difference = np.mean([coarse - fine for coarse, fine in pairs], axis=0)
+    scatter = np.std([fine for _, fine in pairs], axis=0, ddof=1)
+    assert np.sqrt((difference**2).mean() / (scatter**2).mean()) < 0.15
+
+
+def test_memory_does_not_grow_with_rows_times_passes():
+    """100,000 rows at T = 100: 80 MB of logits alone, were they ever held, and far more inside."""
+    code = """
+import resource, sys
+import torch
+torch.set_num_threads(1)
+from mcdrop.posterior import Posterior
+from tests.oracle import mlp, rows
+posterior = Posterior(mlp((8, 64, 32, 10), (0.0, 0.3, 0.5)), 100)
+posterior.predict(rows(4096, 8))
+x = rows(100_000, 8)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+stats = posterior.predict(x)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    answers = 100_000 * (4 * 10 + 3) * 8 / 1024  # KiB of float64 that is asked for
+    assert int(result.stdout) < 2 * answers + 64 * 1024
+
+
 def test_linear_network_has_its_exact_moments():
     """y = w (m x) / (1 - p) + b: mean w x + b, variance sum (w x)^2 p / (1 - p)."""
     network, x, rate, samples = mlp((30, 1), (0.4,)), rows(20, 30), 0.4, 20_000
@@ -145,15 +215,23 @@ def test_monte_carlo_errors_are_honest_over_seeds():
     assert 0.8 < np.sqrt((claimed**2).mean() / (scatter**2).mean()) < 1.5
 
 
+@pytest.mark.parametrize("precision", ["auto", "float32"])
 @pytest.mark.parametrize("shape", [CLASSIFIER, INPUT_DROPOUT])
-def test_a_row_gets_the_same_answer_in_any_company(shape):
-    network, x = mlp(*shape), rows(700, shape[0][0])
-    posterior = Posterior(network, 50, precision="float32")
+def test_a_row_gets_the_same_answer_in_any_company(shape, precision):
+    """Products of bfloat16 too: the libraries sum in one order, whatever the number of rows."""
+    network, x = mlp(*shape), rows(1500, shape[0][0])
+    posterior = Posterior(network, 50, precision=precision)
     whole = posterior.predict(x)
-    order = np.random.default_rng(0).permutation(700)
+    order = np.random.default_rng(0).permutation(1500)
     shuffled = posterior.predict(x[order])
     np.testing.assert_allclose(shuffled.mean, whole.mean[order], rtol=1e-5, atol=1e-6)
-    for rows_ in (slice(0, 1), slice(333, 334), slice(250, 260), slice(100, 500)):
+    for rows_ in (
+        slice(0, 1),
+        slice(333, 334),
+        slice(250, 260),
+        slice(100, 500),
+        slice(1000, 1100),
+    ):
         part = posterior.predict(x[rows_])
         np.testing.assert_allclose(part.mean, whole.mean[rows_], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(part.epistemic, whole.epistemic[rows_], rtol=1e-3, atol=1e-6)
@@ -215,7 +293,9 @@ def test_shapes_and_dtypes():
     )
     assert got.task == "regression"
     np.testing.assert_allclose(got.total - got.epistemic, [[1, 2, 3, 4, 5]] * 3)
-    for x in (rows(4, 20).numpy(), rows(4, 20).double(), rows(4, 20).numpy()[:, ::-1]):
+    frozen = rows(4, 20).numpy()
+    frozen.setflags(write=False)
+    for x in (frozen, frozen[:, ::-1], rows(4, 20).double(), frozen.tolist(), rows(4, 20) > 0):
         assert Posterior(network, 10).predict(x).mean.dtype == np.float64
     assert Posterior(network, 7).sample(rows(4, 20)).shape == (7, 4, 5)
 
@@ -302,6 +382,61 @@ def test_convolutional_trunk_and_dropout_on_feature_maps():
     assert largest_z(got.mean, want.mean, error) < threshold(20)
 
 
+class Backbone(nn.Module):
+    def __init__(self, rate):
+        super().__init__()
+        self.rate, self.layer, self.norm = rate, nn.Linear(20, 16), nn.BatchNorm1d(16)
+
+    def forward(self, x):
+        return torch.relu(nn.functional.dropout(self.norm(self.layer(x)), self.rate, self.training))
+
+
+class Noise(nn.Identity):
+    def forward(self, x):
+        return x + torch.rand(1)
+
+
+def test_any_trunk_that_draws_nothing_runs_once():
+    network = nn.Sequential(Backbone(0.0), nn.Dropout(0.5), nn.Linear(16, 3))
+    before = copy.deepcopy(network.state_dict())
+    x = rows(7, 20)
+    got = Posterior(network, 40).sample(x)
+    hidden = network.eval()[0](x).detach()
+    want = masked_loop(network[1:], hidden, [balanced_masks(0, 0, range(40), 16, 0.5)])
+    np.testing.assert_allclose(got, softmax(want), atol=1e-2)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (Backbone(0.3), "Backbone"),
+        (nn.TransformerEncoderLayer(20, 2, batch_first=True), "TransformerEncoderLayer"),
+        (Noise(), "Noise"),
+    ],
+)
+def test_a_trunk_that_draws_is_refused_by_name(module, name):
+    network = nn.Sequential(module, nn.Dropout(0.5), nn.LazyLinear(3))
+    network.eval()(rows(3, 20))
+    with pytest.raises(NetworkError, match=rf"Sequential\.0 is a {name} that draws"):
+        Posterior(network, 4).predict(rows(3, 20))
+
+
+def test_layers_on_the_last_of_many_axes():
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Unflatten(1, (4, 5)), nn.Linear(5, 6), nn.ReLU(), nn.Dropout(0.4), nn.Linear(6, 3),
+        nn.Flatten(), nn.Linear(12, 2),
+    )  # fmt: skip
+    posterior = Posterior(network, 20)
+    whole = posterior.predict(rows(90, 20))
+    assert whole.mean.shape == (90, 2)
+    np.testing.assert_allclose(
+        posterior.predict(rows(90, 20)[7:8]).mean, whole.mean[7:8], atol=1e-6
+    )
+
+
 def test_changed_weights_are_noticed():
     network, x = mlp(*CLASSIFIER), rows(4, 20)
     posterior = Posterior(network, 20)
@@ -311,6 +446,10 @@ def test_changed_weights_are_noticed():
     after = posterior.predict(x).mean
     assert not np.allclose(before, after)
     assert np.array_equal(after, Posterior(network, 20).predict(x).mean)
+    network[2].p = 0.1
+    assert not np.allclose(posterior.predict(x).mean, after)
+    network[3] = nn.Linear(48, 32)
+    assert np.array_equal(posterior.predict(x).mean, Posterior(network, 20).predict(x).mean)
 
 
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])

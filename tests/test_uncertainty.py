@@ -7,13 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcdrop.engine import Sums, group_size
 from mcdrop.errors import InputError
 from mcdrop.uncertainty import (
     Classification,
     Regression,
-    Sums,
     entropy,
-    group_size,
     summarize_classes,
     summarize_outputs,
 )
@@ -72,7 +71,8 @@ def test_streamed_classes_match_the_definition(samples, batch, classes, scale, s
     want = summarize_classes(np.exp(log_softmax(outputs)), reference.T)
     for name in ("mean", "epistemic", "total", "aleatoric", "total_variance", "confidence"):
         np.testing.assert_allclose(getattr(got, name), getattr(want, name), rtol=1e-7, atol=1e-12)
-    np.testing.assert_allclose(got.std, want.std, rtol=1e-5, atol=1e-9)
+    # squares around q lose sqrt(eps) of its distance from passes that agree with each other
+    np.testing.assert_allclose(got.std, want.std, rtol=1e-5, atol=1e-7)
     assert got.samples == want.samples == samples
     assert len(got) == batch
 

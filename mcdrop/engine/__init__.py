@@ -4,9 +4,11 @@
     draw    masks from a seed
     dense   evaluation by the network's own modules: any network, few rows, masks for each row
     thin    evaluation by small gathered weight matrices: linear layers, many rows
-    sums    outputs to sums
+    grouped evaluation of two layers where many passes drop the same inputs
+    tally   outputs to sums
+    sums    sums to statistics
 
-Knows the cost of each way. Refuses to know what the sums mean, and files.
+Knows the cost of each way. Refuses to know rows of data, files and the network itself.
 """
 
 import threading
@@ -18,15 +20,17 @@ from torch import Tensor
 
 from mcdrop.engine.dense import DensePlan
 from mcdrop.engine.draw import Masks
+from mcdrop.engine.grouped import GroupedPlan, groupable
 from mcdrop.engine.layers import linear_layers
-from mcdrop.engine.sums import Center, Tally, numpy64
+from mcdrop.engine.sums import Sums, group_size
+from mcdrop.engine.tally import Center, Tally, numpy64
 from mcdrop.engine.thin import ThinPlan, thin_macs
 from mcdrop.plan import Layout
 
-__all__ = ["Center", "Engine", "Masks", "Tally", "numpy64"]
+__all__ = ["Center", "Engine", "Masks", "Sums", "Tally", "group_size", "numpy64"]
 
 _FEW = 64  # rows up to which the buckets of few rows are used
-_MANY = 512  # rows that the other buckets are made for
+_MANY = 256  # rows that the other buckets are made for
 _KEPT = 256 << 20  # bytes of thinned weights that are kept between calls
 _SLAB = 64 << 20  # bytes of thinned weights made at a time where they are not kept
 
@@ -66,7 +70,7 @@ class Engine:
     ) -> None:
         self.layout, self._masks = layout, masks
         self._layers = linear_layers(layout) if masks.shared else None
-        self._plans: dict[tuple[int, int, bool], Plan] = {}
+        self._plans: dict[tuple[int, int, int], Plan] = {}
         self._lock = threading.Lock()
         self._dense_macs = self._thin_macs = 0.0
         if self._layers is not None:
@@ -92,27 +96,26 @@ class Engine:
         """Evaluate some passes.
 
         Args:
-            hidden: (B, ...), what the trunk made of the rows.
+            hidden: (B or more, ...), what the trunk made of the rows, and perhaps of padding.
             passes: which passes.
-            rows: the places of the rows among all rows of the call.
+            rows: the places of the B rows among all rows of the call.
 
         Yields:
-            First an empty tensor and the deterministic outputs (1, C, B); then places (t,) in
-            ``passes`` and their outputs (t, C, B), which the receiver may overwrite.
+            First an empty tensor and the deterministic outputs (1, C, N), N >= B; then places
+            (t,) in ``passes`` and their outputs (t, C, N), which the receiver may overwrite.
         """
-        for slab in self._slabs(passes, len(hidden)):
-            results = self._plan(slab, len(hidden)).evaluate(hidden, rows)
+        dense = hidden.dim() != 2 or self._prefers_dense(len(rows))
+        for slab in self._slabs(passes, dense=dense):
+            results = self._plan(slab, len(rows), dense=dense).evaluate(hidden, rows)
             place, outputs = next(results)
             if slab.start == passes.start:
                 yield place, outputs
             for place, outputs in results:
                 yield place + (slab.start - passes.start), outputs
 
-    def _slabs(self, passes: range, rows: int) -> Iterator[range]:
-        if self._keep or self._prefers_dense(rows):
-            yield passes
-            return
-        size = max(1, int(_SLAB // self._bytes))
+    def _slabs(self, passes: range, *, dense: bool) -> Iterator[range]:
+        """All passes, or as many at a time as there is room to make weights for."""
+        size = len(passes) if dense or self._keep else max(1, int(_SLAB // self._bytes))
         for start in range(passes.start, passes.stop, size):
             yield range(start, min(start + size, passes.stop))
 
@@ -130,21 +133,21 @@ class Engine:
             thin += self._thin_macs * 40  # gathering a weight costs as much as 40 products
         return self._dense_macs * rows < thin
 
-    def _plan(self, passes: range, rows: int) -> Plan:
-        dense, few = self._prefers_dense(rows), rows <= _FEW
+    def _plan(self, passes: range, rows: int, *, dense: bool) -> Plan:
         if not dense and not self._keep:
             return self._thin(passes, _MANY)
-        key = (passes.start, passes.stop, dense or few)
+        made_for = 0 if dense else _FEW // 2 if rows <= _FEW else _MANY
+        key = (passes.start, passes.stop, made_for)
         with self._lock:
             if key not in self._plans:
                 self._plans[key] = (
                     DensePlan(self.layout, self._masks, passes)
                     if dense
-                    else self._thin(passes, _FEW // 2 if few else _MANY)
+                    else self._thin(passes, made_for)
                 )
             return self._plans[key]
 
-    def _thin(self, passes: range, rows: int) -> ThinPlan:
+    def _thin(self, passes: range, rows: int) -> Plan:
         layers = self._layers or ()
         masks = [
             None
@@ -152,7 +155,8 @@ class Engine:
             else self._masks.keep(layer.dropout, layer.rate, passes, layer.weight.shape[1])
             for layer in layers
         ]
-        return ThinPlan(layers, masks, rows, self._dtype)
+        plan = GroupedPlan if groupable(layers, masks) else ThinPlan
+        return plan(layers, masks, rows, self._dtype)
 
 
 def _has_bfloat16(layout: Layout) -> bool:

@@ -42,6 +42,7 @@ class DensePlan:
             First an empty tensor and the deterministic outputs (1, C, B); then passes (t,) and
             their outputs (t, C, B), which the receiver may overwrite.
         """
+        hidden = hidden[: len(rows)]
         state, widest = hidden, 1
         for stage in self._layout.stages:
             widest = max(widest, state.shape[1:].numel())

@@ -38,4 +38,4 @@ class Masks:
             keep = self.keep(layer, rate, passes, units)[:, None]
         else:
             keep = plain_masks(self.seed, layer, passes, units, rate, rows)
-        return torch.from_numpy(keep).float() / (1.0 - rate)
+        return torch.from_numpy(keep).float().mul_(1.0 / (1.0 - rate))

@@ -4,13 +4,15 @@ Knows which stages are nothing but linear layers and elementwise functions, and 
 to know masks and rows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from mcdrop.plan import ELEMENTWISE, Layout
 
-__all__ = ["Layer", "linear_layers"]
+__all__ = ["Layer", "activate", "deterministic", "linear_layers"]
 
 
 @dataclass(frozen=True)
@@ -36,25 +38,53 @@ def linear_layers(layout: Layout) -> tuple[Layer, ...] | None:
     """The stages of ``layout`` as layers; None where they hold anything else."""
     layers: list[Layer] = []
     for stage in layout.stages:
-        dropout, rate = stage.layer, stage.rate
+        dropout: int | None = stage.layer
+        rate = stage.rate
         modules = list(stage.body)
-        if not modules or not isinstance(modules[0], nn.Linear):
-            return None
         starts = [i for i, module in enumerate(modules) if isinstance(module, nn.Linear)]
+        if not starts or starts[0] > 0:
+            return None
         for start, stop in zip(starts, [*starts[1:], len(modules)], strict=True):
             linear, rest = modules[start], modules[start + 1 : stop]
-            if not all(isinstance(module, ELEMENTWISE) for module in rest):
+            if not isinstance(linear, nn.Linear) or not all(
+                isinstance(m, ELEMENTWISE) for m in rest
+            ):
                 return None
             live = [module for module in rest if not isinstance(module, nn.Identity)]
             activation = live[0] if len(live) == 1 else nn.Sequential(*live) if live else None
-            layers.append(_layer(dropout, rate, linear, activation))
+            weight = linear.weight.detach()
+            bias = weight.new_zeros(len(weight)) if linear.bias is None else linear.bias.detach()
+            layers.append(Layer(dropout, rate, weight, bias, activation))
             dropout, rate = None, 0.0
     return tuple(layers) or None
 
 
-def _layer(
-    dropout: int | None, rate: float, linear: nn.Module, activation: nn.Module | None
-) -> Layer:
-    weight, bias = linear.weight.detach(), linear.bias
-    bias = weight.new_zeros(len(weight)) if bias is None else bias.detach()
-    return Layer(dropout, rate, weight, bias, activation)
+def deterministic(layers: Sequence[Layer], hidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Run layers without dropout.
+
+    Args:
+        layers: the network after its trunk.
+        hidden: (B, I), what the trunk made of the rows.
+
+    Returns:
+        The first layer without its bias, (B, O), and the outputs, (B, C).
+    """
+    linear = nn.functional.linear(hidden, layers[0].weight)
+    state = activate(layers[0].activation, linear + layers[0].bias)
+    for layer in layers[1:]:
+        state = nn.functional.linear(state, layer.weight, layer.bias)
+        state = activate(layer.activation, state)
+    return linear, state
+
+
+def activate(activation: nn.Module | None, state: Tensor) -> Tensor:
+    """Apply an elementwise module, in place where that is simple."""
+    if activation is None:
+        return state
+    if type(activation) is nn.ReLU:
+        if state.dtype == torch.bfloat16:  # the sign bit is the integer's: five times as fast
+            state.view(torch.int16).clamp_(min=0)
+            return state
+        return state.relu_()
+    result: Tensor = activation(state)
+    return result

@@ -1,102 +1,179 @@
-"""Blocks of outputs become sums of deviations from the deterministic answer.
+"""Sums over passes, and the statistics they amount to.
 
-Knows softmax and the layout of sums. Refuses to know how outputs came about.
+Knows arithmetic in float64. Refuses to know tensors and where passes come from.
+
+Streaming keeps *deviations from the deterministic answer* q instead of raw moments: with
+d_t = p_t - q, k_t = KL(p_t || q) and T passes,
+
+    mean = q + sum d / T                      variance = sum d^2 / T - (sum d / T)^2
+    mutual information = sum k / T - KL(mean || q)
+
+which stays accurate where passes hardly differ, and where outputs are large.
+
+Monte Carlo errors come from sums over groups of consecutive passes. Entropies and mutual
+information use the linear influence of each group. The mean's error starts from the formula for
+independent passes, and is corrected by how much whole blocks of 32 passes (within which masks
+are balanced) vary less than that, shrunk toward no correction while blocks are few: with one or
+two blocks it is conservative. With one pass, its distance from the deterministic answer stands
+in for the error.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from mcdrop.uncertainty import Sums
+from mcdrop.masks import BLOCK
+from mcdrop.uncertainty import (
+    TINY,
+    Array,
+    Classification,
+    DeterministicClasses,
+    DeterministicOutputs,
+    Regression,
+)
 
-__all__ = ["Center", "Tally"]
+__all__ = ["Sums", "group_size"]
 
-_FLOOR = -30.0  # log-probabilities that divergences are taken from are not lower than this
-_LOG2 = math.log(2.0)
+_PRIOR = 4.0  # blocks' worth of belief that balance does not help
+
+
+def group_size(samples: int) -> int:
+    """Passes summed together for Monte Carlo errors: a power of two leaving 8 groups or more."""
+    size = BLOCK
+    while size > 1 and samples < 8 * size:
+        size //= 2
+    return size
 
 
 @dataclass(frozen=True)
-class Center:
-    """The deterministic answer that deviations are taken from.
+class Sums:
+    """Sums over some consecutive passes, relative to the deterministic answer q.
+
+    Rows come last here, as the engine computes.
 
     Attributes:
-        value: (C, B), class probabilities or outputs.
-        log: (C, B), floored log-probabilities; None for a regression.
-        temperature: what divides logits.
+        size: passes a group; group g holds the passes size * g to size * g + size - 1, counted
+            from the first pass of these sums.
+        samples: passes summed.
+        deviation: (G, C, B), sums of d_t = p_t - q by group.
+        square: (C, B), sum of d_t^2.
+        divergence: (G, B), sums of KL(p_t || q) by group; zeros for a regression.
     """
 
-    value: Tensor
-    log: Tensor | None
-    temperature: float
+    size: int
+    samples: int
+    deviation: Array
+    square: Array
+    divergence: Array
 
-    @classmethod
-    def of(cls, outputs: Tensor, temperature: float | None) -> "Center":
-        """From outputs (C, B); ``temperature`` None means regression."""
-        if temperature is None:
-            return cls(outputs.contiguous(), None, 1.0)
-        log = torch.log_softmax(outputs / temperature, dim=0)
-        return cls(log.exp().contiguous(), log.clamp(min=_FLOOR).contiguous(), temperature)
-
-
-class Tally:
-    """Running sums over passes in any order, float32 within a group of at most 32 passes.
-
-    Args:
-        center: what deviations are taken from.
-        samples: passes that will come.
-        size: passes a group.
-    """
-
-    def __init__(self, center: Center, samples: int, size: int) -> None:
-        value = center.value
-        groups = -(-samples // size)
-        self._center, self._samples, self._size = center, samples, size
-        self._deviation = value.new_zeros(groups, *value.shape)
-        self._divergence = value.new_zeros(groups, value.shape[1])
-        self._square = torch.zeros_like(value)
-        self._bits = None if center.log is None else center.log / _LOG2
-        self._spare = value.new_empty(0)
-
-    def add(self, passes: Tensor, outputs: Tensor) -> None:
-        """Add passes (t,), counted from the first of the tally; outputs (t, C, B) are used up."""
-        group = passes // self._size
-        if self._bits is None:
-            deviation = outputs.sub_(self._center.value)
-        else:
-            deviation, divergence = self._softmax(outputs, self._bits)
-            self._divergence.index_add_(0, group, divergence)
-        self._deviation.index_add_(0, group, deviation)
-        self._square += deviation.square_().sum(dim=0)
-
-    def _softmax(self, outputs: Tensor, bits: Tensor) -> tuple[Tensor, Tensor]:
-        """p - q and KL(p || q) of some passes; in base 2, whose exponential is the fastest."""
-        if self._spare.shape != outputs.shape:
-            self._spare = torch.empty_like(outputs)
-        outputs *= 1.0 / (_LOG2 * self._center.temperature)
-        outputs -= outputs.amax(dim=1, keepdim=True)
-        p = torch.exp2(outputs, out=self._spare)
-        total = p.sum(dim=1, keepdim=True)
-        p /= total
-        ratio = outputs.sub_(bits).mul_(p).sum(dim=1)  # (t, B)
-        divergence = ratio.sub_(total.log2_()[:, 0]).mul_(_LOG2)
-        return p.sub_(self._center.value), divergence
-
-    def sums(self) -> Sums:
-        """The sums, in float64."""
+    def then(self, later: "Sums", size: int) -> "Sums":
+        """Add the passes that follow, in groups of ``size`` (a multiple of both)."""
+        parts = [part.coarsened(size) for part in (self, later)]
         return Sums(
-            self._size,
-            self._samples,
-            numpy64(self._deviation),
-            numpy64(self._square),
-            numpy64(self._divergence),
+            size,
+            self.samples + later.samples,
+            np.concatenate([part.deviation for part in parts]),
+            self.square + later.square,
+            np.concatenate([part.divergence for part in parts]),
         )
 
+    def coarsened(self, size: int) -> "Sums":
+        """The same sums in groups of ``size`` passes, a multiple of the present one."""
+        if size == self.size:
+            return self
+        starts = np.arange(0, len(self.deviation), size // self.size)
+        deviation = np.add.reduceat(self.deviation, starts)
+        divergence = np.add.reduceat(self.divergence, starts)
+        return Sums(size, self.samples, deviation, self.square, divergence)
 
-def numpy64(tensor: Tensor) -> NDArray[np.float64]:
-    """A tensor as a float64 array."""
-    array: NDArray[np.float64] = tensor.cpu().numpy().astype(np.float64)
-    return array
+    def classification(self, reference: Array, log_reference: Array) -> Classification:
+        """Finish sums of class probabilities around the deterministic ones.
+
+        Args:
+            reference: (C, B), the probabilities q that deviations were taken from.
+            log_reference: (C, B), the logarithms that divergences were taken from: log q, or any
+                other fixed numbers (of q floored, say), which cancel in the mutual information.
+        """
+        shift, variance = self._moments()
+        mean = np.maximum(reference + shift, 0.0)
+        mean /= mean.sum(axis=0)
+        log_mean = np.log(np.maximum(mean, TINY))
+        ratio = log_mean - log_reference
+        information = self.divergence.sum(axis=0) / self.samples - (mean * ratio).sum(axis=0)
+        agree = self.square.sum(axis=0) == 0.0  # all passes: exactly zero then
+        information = np.where(agree, 0.0, np.maximum(information, 0.0))
+        influence = np.empty((2, *self.divergence.shape))  # of total and of epistemic (2, G, B)
+        influence[0] = (self.deviation * log_mean).sum(axis=1)
+        influence[1] = self.divergence - (self.deviation * ratio).sum(axis=1)
+        errors = self._influence_error(influence)
+        return Classification(
+            _rows(mean),
+            _rows(np.sqrt(variance)),
+            information,
+            _rows(self._mean_error(shift, variance)),
+            errors[0],
+            errors[1],
+            DeterministicClasses(_rows(reference / reference.sum(axis=0))),
+            self.samples,
+        )
+
+    def regression(self, reference: Array, aleatoric: Array, target: Array) -> Regression:
+        """Finish sums of outputs.
+
+        Args:
+            reference: (C, B), the outputs that deviations were taken from.
+            aleatoric: variance of the noise, () or (C,).
+            target: variance of the training target, likewise.
+        """
+        shift, variance = self._moments()
+        mean = _rows(reference + shift)
+        return Regression(
+            mean,
+            _rows(variance),
+            np.broadcast_to(aleatoric, mean.shape).copy(),
+            np.broadcast_to(target, mean.shape).copy(),
+            _rows(self._mean_error(shift, variance)),
+            DeterministicOutputs(_rows(reference)),
+            self.samples,
+        )
+
+    def _moments(self) -> tuple[Array, Array]:
+        shift = self.deviation.sum(axis=0) / self.samples  # (C, B)
+        if self.samples == 1:
+            return shift, np.zeros_like(shift)
+        return shift, np.maximum(self.square / self.samples - shift * shift, 0.0)
+
+    def _mean_error(self, shift: Array, variance: Array) -> Array:
+        """Standard error of the mean, (C, B)."""
+        if self.samples == 1:
+            return np.abs(shift)
+        independent = variance / (self.samples - 1)
+        free = self.samples // BLOCK - 1
+        if free < 1:
+            return np.sqrt(independent)
+        # between blocks, summed over classes, as a share of what independent passes would give
+        whole = self.deviation[: (free + 1) * BLOCK // self.size]
+        whole = whole.reshape(free + 1, BLOCK // self.size, *shift.shape)
+        blocks = whole.sum(axis=1)  # (blocks, C, B)
+        blocks -= blocks.sum(axis=0) / (free + 1)
+        between = np.square(blocks).sum(axis=(0, 1)) / (free * BLOCK)  # (B,)
+        ratio = between / np.maximum(independent.sum(axis=0) * self.samples, TINY)
+        error: Array = np.sqrt(independent * ((free * ratio + _PRIOR) / (free + _PRIOR)))
+        return error
+
+    def _influence_error(self, influence: Array) -> Array:
+        """Standard errors of means over passes, (K, B), from their sums by group (K, G, B)."""
+        groups = influence.shape[1]
+        if groups == 1:
+            return np.abs(influence[:, 0]) / self.samples
+        sizes = np.full((groups, 1), float(self.size))
+        sizes[-1] = self.samples - self.size * (groups - 1)
+        mean = influence.sum(axis=1, keepdims=True) / self.samples
+        squares = np.square(influence - sizes * mean).sum(axis=1)
+        error: Array = np.sqrt(squares * (groups / (groups - 1))) / self.samples
+        return error
+
+
+def _rows(array: Array) -> Array:
+    """(C, B) to (B, C)."""
+    return np.ascontiguousarray(array.T)

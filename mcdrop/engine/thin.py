@@ -19,16 +19,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from mcdrop.engine.layers import Layer
+from mcdrop.engine.layers import Layer, activate, deterministic
 
-__all__ = ["ThinPlan", "thin_macs"]
+__all__ = ["WORKING", "Mask", "ThinPlan", "thin_macs"]
 
 Mask = NDArray[np.bool_]
 
 
-_WORKING = 3 << 20  # bytes of activations a bucket may hold: the caches of one core, measured
+WORKING = 3 << 20  # bytes of activations a bucket may hold: the caches of one core, measured
+_LEAST = 2  # rows from which products of bfloat16 give a row the same bits in any company
 _OUTPUTS = 1 << 17  # outputs handed on at a time
 
 
@@ -106,7 +107,7 @@ class ThinPlan:
         counts = [mask.sum(axis=1) for mask in masks if mask is not None]
         order = np.argsort(counts[min(1, len(counts) - 1)], kind="stable")
         width = max(layer.weight.shape[0] + layer.weight.shape[1] for layer in layers) // 2
-        size = max(1, _WORKING // (width * rows * dtype.itemsize))
+        size = max(1, WORKING // (width * rows * dtype.itemsize))
         parts = np.array_split(order, -(-len(order) // size))
         self._buckets = [self._cut(masks, part) for part in parts]
 
@@ -114,24 +115,22 @@ class ThinPlan:
         """Evaluate all passes, some at a time.
 
         Args:
-            hidden: (B, K), what the trunk made of the rows.
-            rows: their places, which do not matter where masks are shared.
+            hidden: (B or more, K), what the trunk made of the rows, and perhaps of padding.
+            rows: the places of the B rows, of which only the number matters here.
 
         Yields:
             First an empty tensor and the deterministic outputs (1, C, B); then passes (t,) and
             their outputs (t, C, B), in a buffer that the next step reuses.
         """
-        space = self._workspace(len(hidden))
         first = self.layers[0]
-        space.shared.copy_(hidden.T)  # (K, B)
-        linear = nn.functional.linear(hidden, first.weight)  # (B, O)
-        state = _activate(first.activation, linear + first.bias)
-        for layer in self.layers[1:]:
-            state = nn.functional.linear(state, layer.weight, layer.bias)
-            state = _activate(layer.activation, state)
-        yield torch.arange(0), state.T[None]
+        linear, state = deterministic(self.layers, hidden)
+        count = max(len(rows), _LEAST)
+        yield torch.arange(0), state[:count].T[None]
+        space = self._workspace(count)
+        space.shared.copy_(hidden[:count].to(self.dtype).T)  # (K, N)
         if self._taken_away:
-            space.base.copy_(linear.div_(1.0 - first.rate).add_(first.bias).T)
+            linear = linear.div_(1.0 - first.rate).add_(first.bias)[:count]
+            space.base.copy_(linear.to(space.base.dtype).T)
         alone = len(self.layers) == 1 and self._taken_away
         final = self.layers[-1].activation
         for passes, steps, raw, outputs in space.chunks:
@@ -152,7 +151,7 @@ class ThinPlan:
                 result.baddbmm_(weight, state)
             else:
                 torch.baddbmm(bucket.biases[j], weight, state, out=result)
-            state = result if j == last else _activate(self.layers[j].activation, result)
+            state = result if j == last else activate(self.layers[j].activation, result)
 
     def _workspace(self, rows: int) -> Workspace:
         """The buffers of this thread; those of the last two numbers of rows are kept."""
@@ -206,61 +205,49 @@ class ThinPlan:
 
     def _cut(self, masks: Sequence[Mask | None], passes: NDArray[np.int64]) -> Bucket:
         """Gather the weights of some passes."""
-        count = len(passes)
-        kept = [None if mask is None else _pack(mask[passes]) for mask in masks]
-        first = masks[0]
-        if self._taken_away and first is not None:
-            kept[0] = _pack(~first[passes])
+        widths = [layer.weight.shape[1] for layer in self.layers]
+        kept = [
+            np.ones((len(passes), width), np.bool_) if mask is None else mask[passes]
+            for mask, width in zip(masks, widths, strict=True)
+        ]
+        kept.append(np.ones((len(passes), len(self._bias)), np.bool_))
+        packs = [_pack(mask, self._bias.device) for mask in kept]  # of the units between layers
+        sign = 1.0
+        enters = packs[:-1]
+        if self._taken_away:
+            enters[0], sign = _pack(~kept[0], self._bias.device), -1.0
         weights, biases = [], []
-        for j, (layer, scaled) in enumerate(zip(self.layers, self._scaled, strict=True)):
-            after = kept[j + 1] if j + 1 < len(kept) else None
-            if after is None:
-                weight = scaled.expand(count, -1, -1)
-                bias = layer.bias.expand(count, -1)
-            else:
-                weight, bias = scaled[after[0]], layer.bias[after[0]]  # (t, O, I), (t, O)
-            before = kept[j]
-            if before is not None:
-                units, real = before
-                index = units[:, None, :].expand(-1, weight.shape[1], -1)
-                weight = weight.gather(2, index) * real[:, None, :].to(weight)  # (t, O, K)
-            if j == 0 and self._taken_away:
-                weight = -weight
-            weights.append(weight.contiguous())
-            biases.append(bias[:, :, None].to(self.dtype))
-        inputs = kept[0][0] if kept[0] is not None else None
-        after = kept[1] if len(kept) > 1 else None
-        outputs = None if after is None else after[0].reshape(-1)
-        if outputs is None and self._taken_away:
-            outputs = torch.arange(len(self.layers[0].bias)).repeat(count)
+        for layer, scaled, enter, leave in zip(
+            self.layers, self._scaled, enters, packs[1:], strict=True
+        ):
+            weight = scaled[leave.units]  # (t, O, I)
+            weight = weight.gather(2, enter.units[:, None].expand(-1, weight.shape[1], -1))
+            weights.append(weight * (sign * enter.real[:, None]).to(self.dtype))  # (t, O, K)
+            biases.append(layer.bias[leave.units][:, :, None].to(self.dtype))
+            sign = 1.0
         return Bucket(
             passes,
-            inputs.reshape(-1),
-            outputs,
+            enters[0].units.flatten(),
+            packs[1].units.flatten(),
             tuple(weights),
             tuple(biases),
         )
 
 
-def _pack(mask: Mask) -> tuple[Tensor, Tensor]:
-    """Indices of the True places of each row, padded, and which of them are real: (t, K) both."""
-    width = max(2, -(-int(mask.sum(axis=1).max()) // 2) * 2)
-    width = min(width, mask.shape[1])
+@dataclass(frozen=True)
+class Pack:
+    """Chosen units of some passes, padded: which, and 1 where it is no padding; (t, K) both."""
+
+    units: Tensor
+    real: Tensor
+
+
+def _pack(mask: Mask, device: torch.device) -> Pack:
+    """Pack the True places of each row."""
+    width = min(max(2, -(-int(mask.sum(axis=1).max()) // 2) * 2), mask.shape[1])
     order = np.argsort(~mask, axis=1, kind="stable")[:, :width]
-    return torch.from_numpy(order), torch.from_numpy(np.take_along_axis(mask, order, axis=1))
-
-
-def _activate(activation: nn.Module | None, state: Tensor) -> Tensor:
-    """Apply an elementwise module, in place where that is simple."""
-    if activation is None:
-        return state
-    if type(activation) is nn.ReLU:
-        if state.dtype == torch.bfloat16:  # the sign bit is the integer's: five times as fast
-            state.view(torch.int16).clamp_(min=0)
-            return state
-        return state.relu_()
-    result: Tensor = activation(state)
-    return result
+    real = np.take_along_axis(mask, order, axis=1)
+    return Pack(torch.from_numpy(order).to(device), torch.from_numpy(real).float().to(device))
 
 
 def thin_macs(layers: Sequence[Layer]) -> float:

@@ -1,0 +1,106 @@
+"""What every benchmark shares: a fair clock, the machine in words, a table and a JSON line.
+
+Times are processor time of the calling thread, so that other programs on the machine count
+little; cases are timed in turn, round by round, so that what disturbs one disturbs all; the
+median of rounds is reported. Compare ratios within a run, never times between runs.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+RESULTS = Path(__file__).parent / "results"
+_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "avx512_vnni", "amx_bf16", "neon")
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """Command line of a benchmark: ``--quick`` runs less and writes nothing."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--quick", action="store_true", help="fewer cases and rounds, no file")
+    return parser.parse_args()
+
+
+def interleave(
+    cases: Mapping[str, Callable[[], object]], rounds: int = 7, least: float = 0.01
+) -> dict[str, float]:
+    """Median seconds a call of each case.
+
+    Args:
+        cases: what to time, by name.
+        rounds: times each case has its turn.
+        least: seconds of processor time a turn lasts at least; short cases repeat within it.
+    """
+    repeats, times = {}, {name: [] for name in cases}
+    for name, case in cases.items():
+        case()  # plans, caches and lazy imports
+        start = time.thread_time()
+        case()
+        once = time.thread_time() - start
+        repeats[name] = max(1, int(least / max(once, 1e-6)))
+    for _ in range(rounds):
+        for name, case in cases.items():
+            if repeats[name] > 1:
+                case()  # brings its own data back into the caches
+            start = time.thread_time()
+            for _ in range(repeats[name]):
+                case()
+            times[name].append((time.thread_time() - start) / repeats[name])
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def machine() -> dict[str, Any]:
+    """The machine in words: nothing that names a host or a path."""
+    model, flags = platform.processor() or platform.machine(), set()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                model = value.strip()
+            elif key.strip() in {"flags", "Features"}:
+                flags = set(value.split())
+    return {
+        "processor": model,
+        "features": [flag for flag in _FLAGS if flag in flags],
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows with the same keys as aligned text; numbers to three significant digits."""
+    names = list(rows[0])
+    cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
+    lines = (
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in cells
+    )
+    return "\n".join(lines)
+
+
+def report(name: str, rows: Sequence[Mapping[str, Any]], *, quick: bool, **extra: object) -> None:
+    """Print a table, then one JSON line; keep a full run in ``results/NAME.json``."""
+    command = f"python -m benchmarks.{name}{' --quick' if quick else ''}"
+    result = {"benchmark": name, "command": command, "machine": machine(), **extra}
+    result["rows"] = [dict(row) for row in rows]
+    print(table(rows))
+    print(json.dumps(result))
+    if not quick:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
