@@ -348,3 +348,29 @@ def test_adult_has_its_columns(data_root) -> None:
     missing = {c.name for c in found.preprocessing.categorical if c.missing}
     assert missing == {"workclass", "occupation", "native_country"}
     assert np.isfinite(found.test.x).all()
+
+
+def test_a_validation_file_of_its_own_is_the_validation_part(tmp_path) -> None:
+    for name, rows, seed in (("train", 200, 0), ("held", 40, 1), ("test", 30, 2)):
+        write_table(tmp_path / f"{name}.csv", rows, seed)
+    files = {"train": "train.csv", "validation": "held.csv", "test": "test.csv", "target": "y"}
+    found = load_dataset(recipe(**files), tmp_path)
+    assert sizes(found) == (180, 40, 20, 30)
+    assert rows_of(found.validation, found.preprocessing) == list(range(40))
+    without = load_dataset(recipe(**{**files, "validation": None}), tmp_path)
+    assert found.fingerprint != without.fingerprint
+    del files["test"]
+    assert sizes(load_dataset(recipe(**files), tmp_path)) == (144, 40, 16, 40)
+
+
+def test_a_table_has_several_targets(tmp_path) -> None:
+    write_table(tmp_path / "t.csv")
+    two = recipe(task="regression", train="t.csv", target=["size", "row"], drop=["y"])
+    found = load_dataset(two, tmp_path)
+    assert found.targets == ("size", "row")
+    assert found.train.y.shape == (len(found.train), 2)
+    assert [c.name for c in found.preprocessing.categorical] == ["job"]
+    with pytest.raises(DataError, match="got 2 targets, wanted one class a row"):
+        load_dataset(recipe(train="t.csv", target=["y", "job"]), tmp_path)
+    with pytest.raises(DataError, match="no target column 'width'"):
+        load_dataset(recipe(task="regression", train="t.csv", target=["size", "width"]), tmp_path)

@@ -1,4 +1,6 @@
-"""The training loop: reproducible, stops early, keeps the best, fails clearly."""
+"""The training loop: reproducible, stops early, keeps the best, goes on, fails clearly."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,14 +27,14 @@ def recipe(task: str = "classification", **training: object) -> Recipe:
     )
 
 
-def blobs(rows: int = 300) -> Dataset:
+def blobs(rows: int = 400) -> Dataset:
     rng = np.random.default_rng(0)
     y = rng.integers(0, 3, rows)
     x = (rng.normal(size=(rows, 3)) + 3 * np.eye(3)[y]).astype(np.float32)
     return dataset(x, y, classes=("a", "b", "c"))
 
 
-def line(rows: int = 400) -> Dataset:
+def line(rows: int = 600) -> Dataset:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(rows, 3)).astype(np.float32)
     y = (1000 + 50 * x[:, :1] + rng.normal(size=(rows, 1))).astype(np.float64)
@@ -40,8 +42,8 @@ def line(rows: int = 400) -> Dataset:
 
 
 def dataset(x: np.ndarray, y: np.ndarray, **names: tuple[str, ...]) -> Dataset:
-    third = len(x) // 3
-    parts = [Split(x[i * third :][:third], y[i * third :][:third]) for i in range(3)]
+    part = len(x) // 4
+    parts = [Split(x[i * part :][:part], y[i * part :][:part]) for i in range(4)]
     names = {"classes": (), "targets": (), **names}
     return Dataset(*parts, preprocessing=PLAIN, fingerprint="", source="made", **names)
 
@@ -119,3 +121,115 @@ def test_cosine_schedule_ends_at_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     fit(recipe(epochs=5, schedule="cosine", patience=5), blobs())
     expected = 0.01 * (1 + np.cos(np.pi * np.arange(20) / 20)) / 2
     np.testing.assert_allclose(rates, expected, atol=1e-12)
+
+
+def test_without_patience_all_epochs_run_and_the_last_is_kept() -> None:
+    fitted = fit(recipe(epochs=30, patience=0, lr=0.1), blobs(30))
+    assert len(fitted.history) == fitted.best_epoch == 30
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        {"optimizer": "adam", "schedule": "one-cycle"},
+        {"optimizer": "sgd", "momentum": 0.9, "patience": 2, "lr": 0.5},
+    ],
+)
+@pytest.mark.parametrize("stop", [1, 3, 8])
+def test_resuming_leads_to_the_same_weights_bit_for_bit(
+    tmp_path: Path, training: dict[str, object], stop: int
+) -> None:
+    plan, data, path = recipe(**training), blobs(), tmp_path / "checkpoint"
+    whole = fit(plan, data)
+
+    def interrupt(epoch: Epoch) -> None:
+        if epoch.epoch == stop:
+            raise KeyboardInterrupt
+
+    if stop <= len(whole.history):
+        with pytest.raises(KeyboardInterrupt):
+            fit(plan, data, checkpoint=path, on_epoch=interrupt)
+    seen: list[Epoch] = []
+    resumed = fit(plan, data, checkpoint=path, resume=True, on_epoch=seen.append)
+    assert len(seen) == len(whole.history) - (stop if stop <= len(whole.history) else 0)
+    assert resumed.best_epoch == whole.best_epoch
+    for one, other in zip(resumed.history, whole.history, strict=True):
+        assert (one.train_loss, one.validation_loss) == (other.train_loss, other.validation_loss)
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, resumed.network.state_dict()[name])
+
+
+def test_a_checkpoint_of_another_recipe_is_refused_and_without_resume_overwritten(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "checkpoint"
+    fit(recipe(epochs=1), blobs(), checkpoint=path)
+    with pytest.raises(TrainingError, match="its recipe differs"):
+        fit(recipe(epochs=2), blobs(), checkpoint=path, resume=True)
+    assert len(fit(recipe(epochs=2), blobs(), checkpoint=path).history) == 2
+
+
+def test_penalties_clipping_and_max_norm_take_part() -> None:
+    def trained(**regularization: object) -> torch.Tensor:
+        plan = recipe(optimizer="sgd", patience=0)
+        plan = Recipe.model_validate(
+            {**plan.model_dump(), "regularization": {"weight_decay": 0, **regularization}}
+        )
+        return fit(plan, blobs()).network[0].weight
+
+    assert trained(max_norm=0.5).norm(dim=1).max() <= 0.5 + 1e-6
+    assert (trained(l1=0.5, proximal=True) == 0).any()
+    assert not (trained(l1=0.5) == 0).any()
+    assert trained(form="penalty", weight_decay=1.0).norm() < 0.8 * trained().norm()
+    still = fit(recipe(optimizer="sgd", clip_norm=1e-9, patience=0), blobs())
+    norms = [epoch.weight_norm for epoch in still.history]
+    assert max(norms) - min(norms) < 1e-3  # the default decay's share
+
+
+def test_the_watcher_sees_the_gradients_of_the_last_step() -> None:
+    seen: list[float] = []
+
+    def watch(_: Epoch, network: torch.nn.Module) -> None:
+        seen.extend(float(p.grad.norm()) for p in network.parameters() if p.grad is not None)
+
+    fit(recipe(epochs=2), blobs(), watch=watch)
+    assert len(seen) == 8
+    assert all(norm > 0 for norm in seen)
+
+
+def heteroscedastic(rows: int = 3000) -> Dataset:
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (rows, 3)).astype(np.float32)
+    spread = np.where(x[:, :1] > 0, 20.0, 2.0)
+    y = 100 + 50 * x[:, :1] + spread * rng.normal(size=(rows, 1))
+    return dataset(x, np.column_stack([y, -y / 10]), targets=("y", "z"))
+
+
+def test_the_variance_of_each_row_and_target_is_learned_in_its_unit() -> None:
+    data = heteroscedastic()
+    plan = recipe("regression", epochs=60, patience=60).model_dump()
+    plan["network"] |= {"variance": "learned", "hidden": (32,), "dropout": 0.0}
+    network = fit(Recipe.model_validate(plan), data).network
+    mean, log_variance = network(torch.from_numpy(data.test.x)).chunk(2, dim=1)
+    std = torch.exp(log_variance / 2).numpy()
+    loud = data.test.x[:, 0] > 0.2
+    quiet = data.test.x[:, 0] < -0.2
+    assert mean.shape == (len(data.test), 2)
+    # Standard deviations of a step at 0, smoothed by the network: within a quarter of the truth.
+    assert np.median(std[loud, 0]) == pytest.approx(20, rel=0.25)
+    assert np.median(std[quiet, 0]) == pytest.approx(2, rel=0.25)
+    assert np.median(std[loud, 1]) == pytest.approx(2, rel=0.25)
+    assert np.median(std[quiet, 1]) == pytest.approx(0.2, rel=0.25)
+
+
+def test_class_weights_move_the_decision() -> None:
+    rng = np.random.default_rng(0)
+    y = (rng.random(900) < 0.1).astype(np.int64)
+    x = (rng.normal(size=(900, 3)) + y[:, None]).astype(np.float32)
+    data = dataset(x, y, classes=("common", "rare"))
+    plain, balanced = (
+        fit(recipe(class_weights=weights), data).network(torch.from_numpy(data.test.x)).argmax(1)
+        for weights in (None, "balanced")
+    )
+    rare = data.test.y == 1
+    assert balanced[rare].double().mean() > plain[rare].double().mean() + 0.2
