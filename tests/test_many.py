@@ -175,6 +175,17 @@ def test_stops_each_network_by_its_own_patience_and_keeps_its_best() -> None:
         assert loss == pytest.approx(min(losses), rel=1e-4)
 
 
+def test_without_patience_the_last_epoch_is_kept() -> None:
+    recipes = [recipe(seed=s, training={"patience": 0, "lr": 0.1}) for s in range(4)]
+    data = dataset(rows=60)
+    for one, fitted in zip(recipes, fit_many(recipes, data), strict=True):
+        alone = fit(one, data, device="cpu")
+        assert fitted.best_epoch == alone.best_epoch == 6
+        assert len(fitted.history) == 6
+        for ours, theirs in zip(weights(fitted), weights(alone), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * theirs.abs().max())
+
+
 def test_a_network_that_diverges_leaves_the_others_alone() -> None:
     wild = recipe(training={"lr": 1e30})
     good, bad = fit_many([recipe(), wild], dataset())

@@ -29,7 +29,7 @@ def fit_many(
 ) -> tuple[Fitted, ...]:
     """Train N recipes of one shape at once, each as `mcdrop.training.fit` would alone.
 
-    Each network keeps its best epoch and stops by its own patience; training ends with the last
+    Each network keeps its best epoch and stops by its own patience (0: keeps its last); training ends with the last
     one. A network whose loss is no longer finite stops there; its best epoch is 0 if it never had
     a finite validation loss.
 
@@ -48,6 +48,7 @@ def fit_many(
     train, validation, classes = _rows(datasets)
     many = Many(recipes, train.x, train.y, classes=classes, device=device)
     patience = torch.tensor([recipe.training.patience for recipe in recipes])
+    keep_last = patience == 0
     best, best_epoch = torch.full((len(recipes),), math.inf), torch.zeros_like(patience)
     kept, alive = many.snapshot(), torch.ones(len(recipes), dtype=torch.bool)
     histories: list[list[Epoch]] = [[] for _ in recipes]
@@ -58,10 +59,10 @@ def fit_many(
         for n in alive.nonzero().flatten().tolist():
             scores = losses[n].item(), held_out[n].item(), None, norms[n].item()
             histories[n].append(Epoch(number, *scores, seconds))
-        better = alive & (held_out < best)
+        better = alive & ((held_out < best) | (keep_last & torch.isfinite(held_out)))
         best, best_epoch = torch.where(better, held_out, best), best_epoch.where(~better, number)
         kept = kept.where(~better[:, None].to(kept.device), many.snapshot())
-        alive &= (number - best_epoch < patience) & torch.isfinite(losses + held_out)
+        alive &= (number - best_epoch < patience.clamp(min=1)) & torch.isfinite(losses + held_out)
         on_epoch(number, held_out)
         if not alive.any():
             break
