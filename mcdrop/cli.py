@@ -7,9 +7,9 @@ few calls into the library. Imports the library, and the service, only when a co
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.box import SIMPLE
@@ -23,6 +23,7 @@ from mcdrop.recipe import SAMPLES_LIMIT, load_recipe
 
 if TYPE_CHECKING:
     from mcdrop.predictor import Predictor
+    from mcdrop.search import Trial
     from mcdrop.training import Epoch
 
 __all__ = ["app", "main"]
@@ -64,6 +65,7 @@ DataRoot = Annotated[
 Device = Annotated[
     str, typer.Option("--device", help="auto (cuda, then mps, then cpu), or a torch device.")
 ]
+Sampler = Literal["tpe", "random", "grid"]
 MODELS = Path("models")
 
 
@@ -167,10 +169,68 @@ def compare(
 
 
 @app.command()
+def search(
+    recipe: Annotated[str, typer.Argument(help="What to tune, named as for `mcdrop train`.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of the study: study.db, recipe.toml, trials.csv.")
+    ],
+    trials: Annotated[
+        int, typer.Option("--trials", min=1, help="Finished trials the study is to have in all.")
+    ] = 50,
+    sampler: Annotated[
+        Sampler, typer.Option("--sampler", help="How values are chosen; a grid has three a range.")
+    ] = "tpe",
+    tune: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--tune",
+            help="What to tune, repeatable: weight_decay, dropout, input_dropout, width, depth or "
+            "lr, each with bounds if wanted, as lr=1e-4:1e-2; everything by default.",
+        ),
+    ] = None,
+    root: Repository = MODELS,
+    data_root: DataRoot = None,
+    device: Device = "auto",
+) -> None:
+    """Tune a recipe by the validation NLL of its MC answer; processes share and resume a study."""
+    from mcdrop import search as searching
+
+    path, name = _find_recipe(recipe, root)
+    plan = load_recipe(path)
+    ranges = searching.parse_ranges(tune or searching.RANGES)
+    with suppress(ImportError):  # without Optuna the search itself says what to install
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+    stopped = f"stopped: the same command goes on with the study in {out}"
+    with _stoppable(stopped), _progress() as progress:
+        task = progress.add_task(f"tuning {name}", total=trials)
+
+        def on_trial(trial: "Trial") -> None:
+            progress.update(task, completed=trial.finished)
+            values = (trial.value, trial.best)
+            value, best = ("-" if v is None else f"{v:.4f}" for v in values)
+            progress.console.print(f"trial {trial.number}: {trial.state}, nll {value}, best {best}")
+
+        winner = searching.search(
+            plan,
+            out,
+            trials=trials,
+            sampler=sampler,
+            ranges=ranges,
+            data_root=data_root,
+            base=path.parent,
+            device=device,
+            on_trial=on_trial,
+        )
+    print(winner)
+
+
+@app.command()
 def serve(
     root: Repository = MODELS,
     host: Annotated[str, typer.Option("--host", help="Address to bind.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to bind.")] = 8000,
+    port: Annotated[int, typer.Option("--port", min=1024, max=65535, help="Port to bind.")] = 8000,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Inference processes.")] = 1,
 ) -> None:
     """Serve the repository over HTTP; /docs describes the API."""

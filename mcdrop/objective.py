@@ -100,6 +100,9 @@ def class_weights(
     return weights
 
 
+_OFFSET = 1e5
+
+
 class Targets:
     """The unit that regression targets (B, C) are learned in.
 
@@ -111,6 +114,11 @@ class Targets:
         spread = y.std(0)
         self.mean = torch.from_numpy(y.mean(0) if standardize else np.zeros(y.shape[1]))
         usable = standardize & (spread > 0)
+        if (usable & (np.abs(y.mean(0)) > _OFFSET * spread)).any():
+            raise InputError(
+                f"a target's mean is more than {_OFFSET:.0e} times its spread, too far off for "
+                "float32: subtract a constant from the target column, and add it to the answers"
+            )
         self.std = torch.from_numpy(np.where(usable, spread, 1.0))
 
     def encode(self, y: NDArray[np.float64]) -> Tensor:

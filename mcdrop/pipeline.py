@@ -19,7 +19,7 @@ from mcdrop.metrics import summarize
 from mcdrop.network import DropoutMLP
 from mcdrop.posterior import Posterior
 from mcdrop.recipe import Recipe
-from mcdrop.repository import checkpoint_path, save
+from mcdrop.repository import checkpoint_path, prepare, save
 from mcdrop.training import Epoch, fit, ignore
 
 __all__ = ["assess", "train"]
@@ -64,6 +64,7 @@ def train(
         McdropError: the data, the training or the repository failed; nothing is left half-written
             but the checkpoint of the last finished epoch.
     """
+    prepare(repository, name)
     checkpoint = checkpoint_path(repository, name)
     dataset = load_dataset(recipe, data_root, base)
     fitted = fit(
@@ -103,11 +104,11 @@ def assess(
         temperature, note = fit_temperature(passes, validation.y[few])
         calibration = Calibration(temperature=temperature, notes=(note,))
     else:
-        plain = posterior().predict(validation.x)
-        calibration = Calibration(
-            noise=fit_noise(plain.mean, plain.epistemic, validation.y),
-            target_variance=tuple(dataset.train.y.var(0)),
-        )
+        calibration = Calibration(target_variance=tuple(dataset.train.y.var(0)))
+        if recipe.network.variance == "constant":
+            plain = posterior().predict(validation.x)
+            noise = fit_noise(plain.mean, plain.epistemic, validation.y)
+            calibration = calibration.model_copy(update={"noise": noise})
     served = posterior(**calibration.options)
     reference = Reference.measure(
         recipe.calibration,

@@ -7,6 +7,7 @@ weights; nothing here is ever unpickled.
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -34,6 +35,7 @@ __all__ = [
     "load_network",
     "load_reference",
     "locate",
+    "prepare",
     "read_card",
     "resolve",
     "save",
@@ -151,7 +153,8 @@ def read_card(path: Path) -> Card:
         fault = error.errors()[0]
         where = ".".join(map(str, fault["loc"]))
         raise RepositoryError(
-            f"{path / CARD} is not a card this version of mcdrop can read: {where}: {fault['msg']}"
+            f"{path / CARD} is not a card this version of mcdrop can read: {where}: "
+            f"{fault['msg']}; train again"
         ) from None
 
 
@@ -184,6 +187,23 @@ def load_reference(path: Path, card: Card) -> Reference:
         raise RepositoryError(f"{path / REFERENCE} does not fit its card: {error}") from None
 
 
+def prepare(root: Path, name: str) -> Path:
+    """The folder of model ``name``, made if it is not there: ask before a long training.
+
+    Raises:
+        RepositoryError: the name cannot be a folder, or the repository cannot be written.
+    """
+    _check_name(name)
+    folder = root / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RepositoryError(f"cannot write a version of {name!r} under {root}: {error}") from None
+    if not os.access(folder, os.W_OK):
+        raise RepositoryError(f"cannot write a version of {name!r} under {root}: permission denied")
+    return folder
+
+
 def save(
     root: Path,
     name: str,
@@ -208,7 +228,7 @@ def save(
     Raises:
         RepositoryError: the name cannot be a folder, or the repository cannot be written.
     """
-    _check_name(name)
+    folder = prepare(root, name)
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     weights = safetensors.torch.save(state)
     arrays = safetensors.numpy.save(dict(reference.arrays))
@@ -216,9 +236,7 @@ def save(
     hashes = {"weights_sha256": _sha256(weights), "reference_sha256": _sha256(arrays)}
     card = Card.model_validate({**fields, **place, **hashes})
     text = card.model_dump_json(indent=2, exclude=set(place)) + "\n"
-    folder = root / name
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder))
         try:
             (part / WEIGHTS).write_bytes(weights)

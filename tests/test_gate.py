@@ -55,6 +55,33 @@ def test_other_types_do_not(kind: str | None) -> None:
     assert "application/json" in answer.json()["detail"]
 
 
+def test_a_client_without_a_body_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "PENDING", 1)
+    app = Gate(length)
+
+    async def silent() -> dict[str, object]:
+        await asyncio.Event().wait()
+        return {}
+
+    async def go() -> int:
+        scope = {
+            "type": "http",
+            "method": "POST",
+            "headers": [(b"content-type", b"application/json")],
+        }
+        waiting = [asyncio.ensure_future(app(scope, silent, None)) for _ in range(5)]  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as c:
+            answer = await c.post("/", content=b"{}", headers=JSON)
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        return answer.status_code
+
+    assert asyncio.run(go()) == 200
+    assert (app.pending, app.held) == (0, 0)
+
+
 def test_large_bodies_do_not_with_or_without_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "BODY_BYTES", 1000)
     assert ask(Gate(length), content=b"x" * 1000, headers=JSON).status_code == 200

@@ -88,3 +88,10 @@ def test_targets_are_learned_standardized_or_as_they_are() -> None:
     y = np.array([[1.0, 7.0], [3.0, 7.0]])
     assert Targets(y).encode(y).tolist() == [[-1, 0], [1, 0]]
     assert Targets(y, standardize=False).encode(y).tolist() == y.tolist()
+
+
+def test_targets_too_far_from_zero_for_float32_are_refused() -> None:
+    y = 1.6e9 + 50 * np.random.default_rng(0).normal(size=(100, 1))
+    with pytest.raises(InputError, match="subtract a constant from the target column"):
+        Targets(y)
+    Targets(y - 1.6e9 + 1e4)

@@ -147,3 +147,10 @@ def test_a_file_in_the_way_is_an_error_of_ours(tmp_path: Path) -> None:
     (tmp_path / "tiny").write_text("not a folder")
     with pytest.raises(RepositoryError, match="cannot write a version"):
         save_random_classifier(tmp_path)
+
+
+def test_a_place_is_prepared_before_the_work(tmp_path: Path) -> None:
+    assert repository.prepare(tmp_path / "new", "tiny") == tmp_path / "new" / "tiny"
+    assert repository.list_models(tmp_path / "new") == []
+    with pytest.raises(RepositoryError, match="not usable"):
+        repository.prepare(tmp_path, "my model")

@@ -16,7 +16,7 @@ from mcdrop.errors import InputError
 from mcdrop.predictions import ClassPredictions, Predictions, ValuePredictions
 from mcdrop.predictor import Predictor
 from mcdrop.repository import Card
-from mcdrop_service.limits import EVALUATIONS
+from mcdrop_service.limits import EVALUATIONS, WORK
 from mcdrop_service.request import PredictRequest
 from mcdrop_service.schemas import Classification, Regression
 
@@ -51,10 +51,13 @@ def validate(request: PredictRequest, predictor: Predictor) -> Job:
     """
     card, rows = predictor.card, request.rows
     samples = request.samples or card.samples
-    if len(rows) * samples > EVALUATIONS:
+    weights = sum(parameter.numel() for parameter in predictor.network.parameters())
+    most = min(EVALUATIONS, WORK // weights)
+    if len(rows) * samples > most:
         raise InputError(
             f"got {len(rows)} rows of {samples} samples each, {len(rows) * samples:,} evaluations, "
-            f"wanted {EVALUATIONS:,} at most: send fewer rows at a time, or ask for fewer samples"
+            f"wanted {most:,} at most of a network of {weights:,} weights: send fewer rows at a "
+            "time, or ask for fewer samples"
         )
     if request.records and not isinstance(card.preprocessing, TablePreprocessing):
         raise InputError(

@@ -5,6 +5,7 @@ to know what they mean. Pure ASGI.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from email.message import Message as Headers
 
 from fastapi.responses import JSONResponse
@@ -28,7 +29,8 @@ class Gate:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
-        self.pending = 0
+        self.pending = 0  # requests whose body has come, and whose answer has not gone
+        self.held = 0  # bytes of bodies in memory
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event; see the ASGI specification."""
@@ -36,6 +38,7 @@ class Gate:
             await self.app(scope, receive, send)
             return
         started = late = False
+        taken = size = 0
 
         async def watched(message: Message) -> None:
             nonlocal started
@@ -43,11 +46,19 @@ class Gate:
                 started = True
                 await send(message)
 
-        self.pending += 1
         try:
-            self._check(scope)
+            _check(scope)
             async with asyncio.timeout(DEADLINE):
-                body = await _read(receive)
+                parts: list[bytes] = []
+                async for part in _parts(receive):
+                    size += len(part)
+                    self.held += len(part)
+                    self._admit(size)
+                    parts.append(part)
+                # Counted only now: a client that sends no body must not keep others out.
+                body, taken = b"".join(parts), 1
+                self.pending += 1
+                self._admit(size)
                 work = asyncio.ensure_future(self.app(scope, _replay(body, receive), watched))
                 # Shielded: LitServe keeps an answer in memory until its request takes it, however
                 # late, and a canceled request never would.
@@ -60,20 +71,26 @@ class Gate:
             late = True
             await _refuse(504, f"no answer within {DEADLINE:.0f} s", scope, receive, send)
         finally:
-            self.pending -= 1
+            self.pending -= taken
+            self.held -= size
 
-    def _check(self, scope: Scope) -> None:
-        if self.pending > PENDING:
+    def _admit(self, size: int) -> None:
+        if size > BODY_BYTES:
+            raise _too_large()
+        if self.pending > PENDING or self.held > PENDING * BODY_BYTES:
             raise _RefusedError(
                 503, f"{PENDING} requests are waiting already: try again in a second"
             )
-        headers = dict(scope["headers"])
-        kind = headers.get(b"content-type", b"none").decode("latin-1")
-        if not _is_json(kind):
-            raise _RefusedError(415, f"got content type {kind[:80]!r}, wanted application/json")
-        length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or int(length) > BODY_BYTES:
-            raise _too_large()
+
+
+def _check(scope: Scope) -> None:
+    headers = dict(scope["headers"])
+    kind = headers.get(b"content-type", b"none").decode("latin-1")
+    if not _is_json(kind):
+        raise _RefusedError(415, f"got content type {kind[:80]!r}, wanted application/json")
+    length = headers.get(b"content-length", b"0")
+    if not length.isdigit() or int(length) > BODY_BYTES:
+        raise _too_large()
 
 
 def _is_json(content_type: str) -> bool:
@@ -90,18 +107,13 @@ def _too_large() -> _RefusedError:
     )
 
 
-async def _read(receive: Receive) -> bytes:
-    """The whole body, if it is within bounds."""
-    parts, size, more = [], 0, True
+async def _parts(receive: Receive) -> AsyncIterator[bytes]:
+    """The body as it comes."""
+    more = True
     while more:
         message = await receive()
-        part = message.get("body", b"")
-        size += len(part)
-        if size > BODY_BYTES:
-            raise _too_large()
-        parts.append(part)
+        yield message.get("body", b"")
         more = message["type"] == "http.request" and message.get("more_body", False)
-    return b"".join(parts)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

@@ -12,6 +12,7 @@ __all__ = [
     "PREDICTORS",
     "ROWS",
     "SEED",
+    "WORK",
 ]
 
 BODY_BYTES = 16 * 2**20
@@ -21,7 +22,10 @@ ROWS = 4096
 """Rows of a request."""
 
 EVALUATIONS = 1_000_000
-"""Rows times samples of a request: some seconds of one core for the networks that come with us."""
+"""Rows times samples of a request, of a small network."""
+
+WORK = 200_000_000_000
+"""Rows times samples times weights of a request: some seconds of one core for a large network."""
 
 SEED = 2**63 - 1
 """Greatest seed."""

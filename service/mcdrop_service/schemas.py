@@ -104,7 +104,7 @@ class RegressionRow(BaseModel):
         description="1 - total / variance of the training target, at least 0"
     )
     total: PerTarget = Field(description="variance of the prediction: aleatoric + epistemic")
-    aleatoric: PerTarget = Field(description="variance of the noise, 1/tau")
+    aleatoric: PerTarget = Field(description="variance of the noise: 1/tau, or learned")
     epistemic: PerTarget = Field(description="variance of the passes' answers")
     mc_error: PerTarget = Field(
         description="standard error of the mean, from T passes instead of infinitely many"

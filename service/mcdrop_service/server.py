@@ -99,6 +99,7 @@ def serve(repository: Path, *, host: str = "127.0.0.1", port: int = 8000, worker
         RepositoryError: the repository holds no model, or none that can be loaded.
     """
     repository = repository.resolve()
+    host = "127.0.0.1" if host == "localhost" else host
     if host not in _HOSTS:
         raise InputError(f"got host {host!r}, wanted one of {', '.join(_HOSTS)}")
     if not 1024 <= port <= 65535:
