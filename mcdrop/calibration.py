@@ -54,7 +54,9 @@ class Calibration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature: float = Field(1.0, gt=0, description="divides the logits before averaging")
-    noise: tuple[Variance, ...] = Field((), description="regression: 1/tau of each target")
+    noise: tuple[Variance, ...] = Field(
+        (), description="regression: 1/tau of each target; none where the variance is learned"
+    )
     target_variance: tuple[Variance, ...] = Field(
         (), description="regression: variance of each target among the training rows"
     )
@@ -64,12 +66,12 @@ class Calibration(BaseModel):
     @property
     def options(self) -> dict[str, Any]:
         """Keyword arguments for `mcdrop.Posterior`."""
-        if not self.noise:
+        if not self.target_variance:
             return {"temperature": self.temperature}
-        return {
-            "aleatoric": np.array(self.noise),
-            "target_variance": np.array(self.target_variance),
-        }
+        target = {"target_variance": np.array(self.target_variance)}
+        if not self.noise:
+            return {"variance": "learned", **target}
+        return {"aleatoric": np.array(self.noise), **target}
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from mcdrop.uncertainty import Classification, Regression
 __all__ = ["Posterior"]
 
 _LEAST = 4  # rows from which products of float32 give a row the same bits in any company
+_LOGS = 60.0  # logarithms of learned variances are not larger, for float32 to hold them
 _FIRST = 8  # passes before the first answer of a stream
 
 Task = Literal["classification", "regression"]
@@ -51,6 +52,9 @@ class Posterior:
         temperature: divides the logits of a classification.
         aleatoric: regression: variance of the noise 1/tau, one for all outputs or one for each.
         target_variance: regression: variance of the training target, likewise.
+        variance: regression: "constant" (``aleatoric``), or "learned" where the network's outputs
+            are C means and then C logarithms of variances; ``aleatoric`` is then the mean over
+            passes of the variances, for each row (Kendall & Gal 2017, eq. 9).
         masks: "shared", or "independent" for each row.
         precision: "auto", or "float32" to compute in nothing coarser.
 
@@ -70,6 +74,7 @@ class Posterior:
         temperature: float = 1.0,
         aleatoric: ArrayLike = 0.0,
         target_variance: ArrayLike | None = None,
+        variance: Literal["constant", "learned"] = "constant",
         masks: Literal["shared", "independent"] = "shared",
         precision: Literal["auto", "float32"] = "auto",
     ) -> None:
@@ -81,7 +86,10 @@ class Posterior:
         _one_of("precision", precision, ("auto", "float32"))
         if not (np.isfinite(temperature) and temperature > 0):
             raise InputError(f"temperature {temperature} must be a finite number above 0")
-        self.temperature = float(temperature)
+        _one_of("variance", variance, ("constant", "learned"))
+        if variance == "learned" and task != "regression":
+            raise InputError("variance 'learned' needs task 'regression'")
+        self.temperature, self.variance = float(temperature), variance
         self.aleatoric = _variances("aleatoric", aleatoric)
         self.target_variance = _variances(
             "target_variance", 0.0 if target_variance is None else target_variance
@@ -131,6 +139,8 @@ class Posterior:
     def sample(self, x: ArrayLike | Tensor) -> NDArray[np.float64]:
         """Give every pass: (T, B, C) probabilities, or outputs of a regression.
 
+        Where the variance is learned, (T, B, 2 C): means, then variances.
+
         Raises:
             InputError: as in `predict`.
         """
@@ -141,7 +151,7 @@ class Posterior:
 
     def _sample(self, engine: Engine, rows: Tensor, span: range) -> Tensor:
         hidden = _trunk(engine.layout, rows[span.start : span.stop])
-        blocks = engine.evaluate(hidden, range(self.samples), span)
+        blocks = self._evaluate(engine, hidden, range(self.samples), span)
         _, first = next(blocks)
         temperature = self._scale(first[0])
         outputs = first.repeat(self.samples, 1, 1)  # (T, C, B)
@@ -170,7 +180,7 @@ class Posterior:
         for end in ends:
             size = group_size(end)
             with torch.inference_mode():
-                blocks = engine.evaluate(hidden, range(start, end), span)
+                blocks = self._evaluate(engine, hidden, range(start, end), span)
                 _, first = next(blocks)
                 if center is None:
                     center = Center.of(first[0], self._scale(first[0]))
@@ -183,10 +193,28 @@ class Posterior:
             stats = self._finish(sums, center)
             yield stats if len(stats) == len(span) else stats.rows(slice(len(span)))
 
+    def _evaluate(
+        self, engine: Engine, hidden: Tensor, passes: range, span: range
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """What the engine gives; logarithms of variances made variances."""
+        for places, outputs in engine.evaluate(hidden, passes, span):
+            if self.variance == "constant":
+                yield places, outputs
+                continue
+            if outputs.shape[1] % 2:
+                raise NetworkError(
+                    f"a learned variance needs a second output for each mean, the network has "
+                    f"{outputs.shape[1]} outputs"
+                )
+            means, logs = outputs.chunk(2, dim=1)  # (t, C, B) each
+            yield places, torch.cat([means, logs.clamp(-_LOGS, _LOGS).exp()], dim=1)
+
     def _finish(self, sums: Sums, center: Center) -> Statistics:
         value = numpy64(center.value)
         if not math.isfinite(value.sum() + sums.square.sum()):
             raise NetworkError("the network's outputs are not finite: check its weights")
+        if self.variance == "learned":
+            return sums.heteroscedastic(value, self.target_variance)
         if center.log is None:
             return sums.regression(value, self.aleatoric, self.target_variance)
         return sums.classification(value, numpy64(center.log))

@@ -174,7 +174,7 @@ class Regression(_Rows):
     Attributes:
         mean: (B, C), mean over passes.
         epistemic: (B, C), variance over passes (correction 0).
-        aleatoric: (B, C), variance of the noise, 1/tau.
+        aleatoric: (B, C), variance of the noise: 1/tau, or the mean of a learned variance.
         target_variance: (B, C), variance of the training target; 0 where it is not known.
         mc_error: (B, C), Monte Carlo standard error of ``mean``.
         deterministic: the answer without dropout.

@@ -572,3 +572,39 @@ def test_bad_rows_are_refused(x, message):
 def test_bad_settings_are_refused(arguments):
     with pytest.raises(InputError, match=next(iter(arguments))):
         Posterior(mlp(*CLASSIFIER), **arguments)
+
+
+@pytest.mark.parametrize("masks", ["shared", "independent"])
+def test_a_learned_variance_is_averaged_over_passes_and_told_apart_from_the_means(masks):
+    network = mlp((3, 30, 4), (0.1, 0.3))
+    x = rows(9, 3)
+    options = {"samples": 64, "seed": 2, "task": "regression", "masks": masks}
+    plain = Posterior(network, **options).sample(x)  # (T, B, 4)
+    learned = Posterior(network, variance="learned", target_variance=2.0, **options)
+    answer, passes = learned.predict(x), learned.sample(x)
+    np.testing.assert_allclose(passes[..., :2], plain[..., :2], rtol=1e-5)
+    np.testing.assert_allclose(passes[..., 2:], np.exp(plain[..., 2:]), rtol=1e-4)
+    np.testing.assert_allclose(answer.mean, plain[..., :2].mean(0), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(answer.epistemic, plain[..., :2].var(0), rtol=1e-3)
+    np.testing.assert_allclose(answer.aleatoric, np.exp(plain[..., 2:]).mean(0), rtol=1e-4)
+    with torch.inference_mode():
+        expected = copy.deepcopy(network).eval()(torch.as_tensor(x)).numpy()[:, :2]
+    np.testing.assert_allclose(answer.deterministic.mean, expected, rtol=1e-5, atol=1e-6)
+    assert answer.mc_error.shape == answer.target_variance.shape == (9, 2)
+    *_, last = learned.stream(x)
+    np.testing.assert_allclose(last.aleatoric, answer.aleatoric, rtol=1e-6)
+
+
+def test_a_learned_variance_that_explodes_stays_a_number():
+    network = mlp((2, 8, 2), (0.0, 0.2))
+    network[-1].bias.data[1] = 500.0
+    answer = Posterior(network, task="regression", variance="learned").predict(rows(5, 2))
+    assert np.isfinite(answer.std).all()
+
+
+def test_a_learned_variance_needs_a_regression_and_pairs_of_outputs():
+    with pytest.raises(InputError, match="needs task 'regression'"):
+        Posterior(mlp((3, 8, 2), (0.0, 0.3)), variance="learned")
+    odd = Posterior(mlp((3, 8, 3), (0.0, 0.3)), task="regression", variance="learned")
+    with pytest.raises(NetworkError, match="the network has 3 outputs"):
+        odd.predict(rows(2, 3))

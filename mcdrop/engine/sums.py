@@ -18,7 +18,7 @@ two blocks it is conservative. With one pass, its distance from the deterministi
 in for the error.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -136,6 +136,19 @@ class Sums:
             DeterministicOutputs(_rows(reference)),
             self.samples,
         )
+
+    def heteroscedastic(self, reference: Array, target: Array) -> Regression:
+        """Finish sums of means and variances of the noise, which follow the means.
+
+        Args:
+            reference: (2 C, B), the outputs that deviations were taken from.
+            target: variance of the training target, () or (C,).
+        """
+        means = len(reference) // 2
+        noise = reference[means:] + self.deviation[:, means:].sum(axis=0) / self.samples
+        part = replace(self, deviation=self.deviation[:, :means], square=self.square[:means])
+        answer = part.regression(reference[:means], np.zeros(()), target)
+        return replace(answer, aleatoric=_rows(np.maximum(noise, 0.0)))
 
     def _moments(self) -> tuple[Array, Array]:
         shift = self.deviation.sum(axis=0) / self.samples  # (C, B)

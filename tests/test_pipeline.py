@@ -1,0 +1,62 @@
+"""From a recipe to a version: what calibrating and measuring make of a trained network."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mcdrop
+from mcdrop.recipe import Recipe
+from mcdrop.repository import read_card
+
+
+def noisy_table(folder: Path, rows: int = 4000) -> None:
+    """y = 100 + 50 x with noise of 2 left of 0 and of 20 right of it; z = -y / 10."""
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, rows)
+    y = 100 + 50 * x + np.where(x > 0, 20, 2) * rng.normal(size=rows)
+    lines = (f"{a},{b},{-b / 10}" for a, b in zip(x, y, strict=True))
+    (folder / "rows.csv").write_text("x,y,z\n" + "\n".join(lines) + "\n")
+
+
+def recipe(variance: str) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "task": "regression",
+            "data": {"source": "table", "train": "rows.csv", "target": ["y", "z"]},
+            "network": {"hidden": [32], "dropout": 0.05, "variance": variance},
+            "training": {"lr": 0.01, "epochs": 40, "patience": 40},
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("noisy")
+    noisy_table(folder)
+    return {
+        variance: mcdrop.train(recipe(variance), variance, folder / "models", base=folder)
+        for variance in ("constant", "learned")
+    }
+
+
+def test_a_learned_variance_is_served_for_each_row_and_target(models: dict[str, Path]) -> None:
+    answer = mcdrop.load(models["learned"]).predict([{"x": -0.5}, {"x": 0.5}])
+    noise = np.sqrt(answer.aleatoric)
+    # The truth is 2 and 20, and a tenth of that; dropout and a smooth network blur the quiet side.
+    np.testing.assert_allclose(noise[1], [20, 2], rtol=0.3)
+    assert (noise[0] < [5, 0.5]).all()
+    np.testing.assert_allclose(answer.mean, [[75, -7.5], [125, -12.5]], rtol=0.05)
+    assert answer.confidence[0].min() > 0.9 > answer.confidence[1].max()
+
+
+def test_where_noise_differs_learning_it_is_worth_its_outputs(models: dict[str, Path]) -> None:
+    nll = {name: read_card(path).metrics["served"]["nll"] for name, path in models.items()}
+    # Truth: the mean of log std is that of 2 and 20, the constant's is log of their rms.
+    assert nll["learned"] < nll["constant"] - 0.4
+
+
+def test_a_finished_training_leaves_its_history_and_no_checkpoint(models: dict[str, Path]) -> None:
+    folder = models["learned"]
+    assert {p.name for p in folder.iterdir()} >= {"card.json", "history.csv", "model.safetensors"}
+    assert not [p for p in folder.parent.iterdir() if p.name.startswith(".")]
