@@ -322,8 +322,8 @@ def test_fashion_mnist_is_itself(data_root) -> None:
     found = load_dataset(
         load_recipe(MODELS / "fashion-mnist/recipe.toml"), data_root / "fashion-mnist"
     )
-    assert sizes(found) == (48_000, 6_000, 6_000, 10_000)
-    assert np.bincount(found.train.y).tolist() == [4800] * 10
+    assert sizes(found) == (54_000, 3_000, 3_000, 10_000)
+    assert np.bincount(found.train.y).tolist() == [5400] * 10
     assert np.bincount(found.test.y).tolist() == [1000] * 10
     pixels = (found.train.x + 1) / 2  # mean and deviation of the whole training set, as published
     assert pixels.mean() == pytest.approx(0.2860, abs=1e-3)
