@@ -9,6 +9,7 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import safetensors
 import safetensors.torch
@@ -24,10 +25,12 @@ Facts = dict[str, Any]
 def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], facts: Facts) -> None:
     """Replace the file at ``path``; a reader sees the old one or the new one, whole.
 
+    Of several trainings that share a path the last writer wins.
+
     Raises:
         TrainingError: the file cannot be written.
     """
-    part = path.with_name(path.name + ".part")
+    part = path.with_name(f"{path.name}.{uuid4().hex}")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -153,6 +153,8 @@ def _draw(trained: Sequence[Trained], path: Path) -> None:
         plots.norms(axes[1], one.fitted.history, one.plan.label, color)
         if lines:
             _fitted(axes[4:], one, color)
+    for ax in axes[4:]:
+        ax.set_visible(bool(ax.lines))
     rows = [one.row for one in trained]
     score = "ece" if all("ece" in row for row in rows) else "nll"
     plots.scores(axes[2], "test loss", [row["test_loss"] for row in rows], colors)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mcdrop.errors import InputError
 from mcdrop.recipe import NetworkRecipe
 
-__all__ = ["DropoutMLP", "build_network"]
+__all__ = ["DropoutMLP", "build_network", "dropout"]
 
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
@@ -81,12 +81,20 @@ class DropoutMLP(nn.Sequential):
         the CPU in a third of the time. ``generator`` is of the device of ``x``.
         """
         for layer in self:
-            if isinstance(layer, nn.Dropout):
-                kept = torch.rand(x.shape, generator=generator, device=x.device).ge_(layer.p)
-                x = x * kept.div_(1 - layer.p)
-            else:
-                x = layer(x)
+            x = dropout(x, layer.p, generator) if isinstance(layer, nn.Dropout) else layer(x)
         return x
+
+
+def dropout(x: Tensor, rate: float, generator: torch.Generator) -> Tensor:
+    """Inverted dropout: each element is 0 with probability ``rate``, else divided by 1 - rate.
+
+    The expectation of every element is the element itself, which is why eval mode can leave
+    dropout out; its variance is x^2 rate / (1 - rate). Rate 0 is the identity, rate 1 gives zeros.
+    """
+    if rate == 0:
+        return x
+    kept = torch.rand(x.shape, generator=generator, device=x.device).ge_(rate)
+    return x * (kept.div_(1 - rate) if rate < 1 else kept)
 
 
 def build_network(

@@ -90,7 +90,8 @@ def fit(
 
     Raises:
         TrainingError: the loss is no longer finite, or the checkpoint is of another training.
-        InputError: the device cannot be used, or a class weight names no class.
+        InputError: the device cannot be used, a class weight names no class, or a target's unit
+            leaves no room for its spread.
     """
     place = choose_device(device)
     order = torch.Generator().manual_seed(recipe.seed)

@@ -1,5 +1,6 @@
 """Checkpoints: whole or absent, read to the bit, and only by the training that wrote them."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,15 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TrainingError, match="cannot be written"):
         write_checkpoint(tmp_path / "file" / "c", {"a": torch.zeros(1)}, FACTS)
+
+
+def test_trainings_that_share_a_path_never_tear_it(tmp_path: Path) -> None:
+    def write(value: int) -> None:
+        for _ in range(50):
+            write_checkpoint(tmp_path / "c", {"a": torch.full((1000,), value)}, FACTS)
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(write, range(4)))
+    tensors, _ = read_checkpoint(tmp_path / "c", {})
+    assert len(tensors["a"].unique()) == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["c"]

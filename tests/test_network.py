@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mcdrop.errors import InputError
-from mcdrop.network import DropoutMLP, build_network
+from mcdrop.network import DropoutMLP, build_network, dropout
 from mcdrop.recipe import NetworkRecipe
 
 
@@ -100,3 +100,23 @@ def test_thinned_keeps_the_share_of_units_the_rate_says() -> None:
 
 def test_a_learned_variance_doubles_the_outputs() -> None:
     assert build_network(NetworkRecipe(variance="learned"), 4, 3)[-1].out_features == 6
+
+
+def test_dropout_keeps_mean_and_has_the_variance_it_says() -> None:
+    x = torch.tensor([3.0, -1.0]).expand(400_000, 2)
+    draws = dropout(x, 0.3, torch.Generator().manual_seed(0)).double()
+    assert set(draws.unique().tolist()) == {0.0, *(x[0] / 0.7).double().tolist()}
+    # Two means and two variances, each within 5.2 standard errors: false-alarm rate 1e-6.
+    spread = x[0] ** 2 * 0.3 / 0.7
+    for moment, truth in ((draws, x[0]), ((draws - x[0]) ** 2, spread)):
+        error = moment.std(0) / len(draws) ** 0.5
+        assert ((moment.mean(0) - truth).abs() < 5.2 * error).all()
+
+
+def test_dropout_at_its_ends_and_in_eval_mode() -> None:
+    x, generator = torch.randn(5, 4), torch.Generator()
+    assert torch.equal(dropout(x, 0.0, generator), x)
+    assert torch.equal(dropout(x, 1.0, generator), torch.zeros(5, 4))
+    network = DropoutMLP(4, [8], 2, dropout=0.5)
+    plain = nn.Sequential(*(layer for layer in network if not isinstance(layer, nn.Dropout)))
+    assert torch.equal(network.eval()(x), plain(x))
