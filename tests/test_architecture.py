@@ -16,7 +16,7 @@ FLOORS = [
     {"repository", "many"},
     {"predictor"},
     {"scoring", "pipeline"},
-    {"compare"},
+    {"compare", "search"},
     {"cli", "mcdrop_service"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -25,7 +25,9 @@ def invoke(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-@pytest.mark.parametrize("command", ["", "train", "compare", "serve", "score", "predict", "models"])
+@pytest.mark.parametrize(
+    "command", ["", "train", "compare", "search", "serve", "score", "predict", "models"]
+)
 def test_help_describes_every_option(command: str) -> None:
     code, text = invoke(*([command] if command else []), "--help")
     assert code == 0
