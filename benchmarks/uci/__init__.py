@@ -1,0 +1,1 @@
+"""The UCI regression tables: `python -m benchmarks.uci [--quick]`."""
