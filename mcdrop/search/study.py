@@ -1,17 +1,16 @@
 """Hyperparameter search: trials of one recipe, compared by the validation NLL of the MC answer.
 
-Knows what is tuned, within which bounds, and a study in SQLite that trials are added to by any
-number of processes, now or later. Refuses to know test rows. Needs the extra ``search`` (Optuna).
+Knows a study in SQLite that trials are added to by any number of processes, now or later. Refuses
+to know test rows.
 """
 
 import csv
-import json
 import math
 import sqlite3
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,56 +22,17 @@ from mcdrop.errors import InputError, TrainingError
 from mcdrop.metrics import gaussian_nll, nll
 from mcdrop.posterior import Posterior
 from mcdrop.recipe import Recipe
-from mcdrop.sweep import replaced
+from mcdrop.search.ranges import RANGES, Range, propose
+from mcdrop.search.toml import to_toml
 from mcdrop.training import Epoch, fit
 from mcdrop.uncertainty import Classification
 
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["RANGES", "Range", "Trial", "parse_ranges", "search", "to_toml"]
+__all__ = ["Trial", "search"]
 
 Sampler = Literal["tpe", "random", "grid"]
-
-
-@dataclass(frozen=True)
-class Range:
-    """Bounds of a tuned number, both included; even steps on a log scale if ``log``."""
-
-    low: float
-    high: float
-    log: bool = False
-    whole: bool = False
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.low <= self.high < math.inf and (self.low > 0 or not self.log)):
-            raise InputError(
-                f"the range {self.low}:{self.high} is none: give two numbers in order"
-                f"{', the lower above 0' if self.log else ''}"
-            )
-
-    def points(self) -> list[float]:
-        """Three values from bound to bound, for a grid."""
-        space = np.geomspace if self.log else np.linspace
-        values = space(self.low, self.high, 3).tolist()
-        return sorted({round(value) for value in values} if self.whole else set(values))
-
-
-RANGES: Mapping[str, Range] = {
-    "weight_decay": Range(1e-6, 1e-1, log=True),
-    "dropout": Range(0.0, 0.7),
-    "input_dropout": Range(0.0, 0.3),
-    "width": Range(16, 512, log=True, whole=True),
-    "depth": Range(1, 3, whole=True),
-    "lr": Range(1e-4, 1e-2, log=True),
-}
-"""What can be tuned. ``dropout`` is one rate per hidden layer, but a single one in a grid."""
-
-_FIELDS = {
-    "weight_decay": "regularization.weight_decay",
-    "input_dropout": "network.input_dropout",
-    "lr": "training.lr",
-}
 
 
 @dataclass(frozen=True)
@@ -141,14 +101,15 @@ def search(
     study = _open_study(out / "study.db", sampler, ranges, recipe.seed)
 
     def objective(trial: "optuna.Trial") -> float:
-        proposal = _propose(trial, recipe, ranges, one_rate=sampler == "grid")
+        proposal = propose(trial, recipe, ranges, one_rate=sampler == "grid")
         return _try(proposal, dataset, trial, device)
 
     def finished(study: "optuna.Study", ended: "optuna.trial.FrozenTrial") -> None:
-        best = _best(study)
-        if best is not None:
-            (out / "recipe.toml").write_text(best.user_attrs["recipe"], encoding="utf-8")
-        _write_table(study, out / "trials.csv")
+        with _alone(out / "study.lock"):
+            best = _best(study)
+            if best is not None:
+                (out / "recipe.toml").write_text(best.user_attrs["recipe"], encoding="utf-8")
+            _write_table(study, out / "trials.csv")
         state = ended.state.name
         value = ended.value if state == "COMPLETE" else None
         count = _finished(study)
@@ -161,73 +122,6 @@ def search(
     if _best(study) is None:
         raise TrainingError("no trial was completed: lower the learning rates that are tried")
     return out / "recipe.toml"
-
-
-def parse_ranges(texts: Iterable[str]) -> dict[str, Range]:
-    """Ranges from texts like "lr" or "lr=1e-4:1e-2"; without bounds, those of `RANGES`.
-
-    Raises:
-        InputError: an unknown name, or bounds that are no range.
-    """
-    ranges = {}
-    for text in texts:
-        name, _, bounds = text.partition("=")
-        try:
-            known = RANGES[name]
-            low, high = (float(b) for b in bounds.split(":")) if bounds else (known.low, known.high)
-        except (KeyError, ValueError):
-            raise InputError(
-                f"cannot tune {text!r}: give a name of {', '.join(RANGES)}, with bounds if wanted, "
-                "as lr=1e-4:1e-2"
-            ) from None
-        ranges[name] = replace(known, low=low, high=high)
-    return ranges
-
-
-def to_toml(recipe: Recipe) -> str:
-    """The recipe's settings that are not defaults, as TOML that `load_recipe` reads."""
-    content = recipe.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
-    lines = [f"{key} = {_value(v)}" for key, v in content.items() if not isinstance(v, dict)]
-    for name, table in content.items():
-        if isinstance(table, dict):
-            lines += ["", f"[{name}]", *(f"{_key(key)} = {_value(v)}" for key, v in table.items())]
-    return "\n".join(lines).lstrip("\n") + "\n"
-
-
-def _key(name: str) -> str:
-    return name if name.replace("_", "").isalnum() and name.isascii() else json.dumps(name)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(key)} = {_value(v)}" for key, v in value.items()) + "}"
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _propose(
-    trial: "optuna.Trial", recipe: Recipe, ranges: Mapping[str, Range], *, one_rate: bool
-) -> Recipe:
-    """The recipe with the values that a trial suggests."""
-
-    def suggest(name: str, label: str) -> float:
-        bounds = ranges[name]
-        if bounds.whole:
-            return trial.suggest_int(label, int(bounds.low), int(bounds.high), log=bounds.log)
-        return trial.suggest_float(label, bounds.low, bounds.high, log=bounds.log)
-
-    values: dict[str, Any] = {
-        field: suggest(name, name) for name, field in _FIELDS.items() if name in ranges
-    }
-    hidden, rates = recipe.network.hidden, recipe.network.rates
-    if {"width", "depth"} & set(ranges):
-        depth = int(suggest("depth", "depth")) if "depth" in ranges else len(hidden)
-        width = int(suggest("width", "width")) if "width" in ranges else max(hidden)
-        hidden, rates = (width,) * depth, (rates[0],) * depth
-    if "dropout" in ranges:
-        labels = ["dropout"] if one_rate else [f"dropout_{k + 1}" for k in range(len(hidden))]
-        tried = [suggest("dropout", label) for label in labels]
-        rates = tuple(tried * len(hidden) if one_rate else tried)
-    return replaced(recipe, {**values, "network.hidden": hidden, "network.dropout": rates})
 
 
 def _try(recipe: Recipe, dataset: Dataset, trial: "optuna.Trial", device: str) -> float:
@@ -278,7 +172,7 @@ def _open_study(
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """One process at a time; Optuna's tables cannot be made by two at once."""
+    """One process at a time: Optuna's tables, or our files, cannot be made by two at once."""
     with closing(sqlite3.connect(path, timeout=60, isolation_level=None)) as connection:
         connection.execute("BEGIN EXCLUSIVE")
         yield
