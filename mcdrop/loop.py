@@ -95,7 +95,8 @@ class Run:
         total = torch.zeros((), device=x.device)
         for step, batch in enumerate(batches):
             factor = lr_factor(self.training.schedule, first + step, steps)
-            total += self._step(x[batch], y[batch], self.training.lr * factor) * len(batch)
+            rows, truth = x.index_select(0, batch), y.index_select(0, batch)
+            total += self._step(rows, truth, self.training.lr * factor) * len(batch)
             on_step(step + 1, len(batches))
         return total.item() / len(x)
 
