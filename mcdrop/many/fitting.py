@@ -29,9 +29,9 @@ def fit_many(
 ) -> tuple[Fitted, ...]:
     """Train N recipes of one shape at once, each as `mcdrop.training.fit` would alone.
 
-    Each network keeps its best epoch and stops by its own patience (0: keeps its last); training ends with the last
-    one. A network whose loss is no longer finite stops there; its best epoch is 0 if it never had
-    a finite validation loss.
+    Each network keeps its best epoch and stops by its own patience (0: keeps its last); training
+    ends with the last one. A network whose loss is no longer finite stops there; its best epoch is
+    0 if it never had a finite validation loss.
 
     Args:
         recipes: N recipes; see `mcdrop.many.Many` for what they may differ in.
