@@ -13,7 +13,7 @@ WORKDIR /src
 COPY pyproject.toml requirements.lock ./
 RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" > dependencies.txt \
  && /opt/mcdrop/bin/pip install --quiet --constraint requirements.lock --requirement dependencies.txt
-COPY README.md LICENSE ./
+COPY README.md LICENSE hatch_build.py ./
 COPY models models
 COPY service/mcdrop_service service/mcdrop_service
 COPY mcdrop mcdrop

@@ -109,6 +109,11 @@ class Posterior:
             return self._task
         return "regression" if outputs == 1 else "classification"
 
+    @property
+    def engine(self) -> Literal["native", "torch"]:
+        """What computes `predict` and `stream`: the compiled kernel, or products of PyTorch."""
+        return self._current().name if self.variance == "constant" else "torch"
+
     def predict(self, x: ArrayLike | Tensor) -> Statistics:
         """Summarize T passes over the rows of ``x``.
 
@@ -180,18 +185,32 @@ class Posterior:
         for end in ends:
             size = group_size(end)
             with torch.inference_mode():
-                blocks = self._evaluate(engine, hidden, range(start, end), span)
-                _, first = next(blocks)
-                if center is None:
-                    center = Center.of(first[0], self._scale(first[0]))
-                tally = Tally(center, end - start, size)
-                for passes, outputs in blocks:
-                    tally.add(passes, outputs)
-            part = tally.sums()
+                center, part = self._sum(engine, hidden, range(start, end), span, size, center)
             sums = part if sums is None else sums.then(part, size)
             start = end
             stats = self._finish(sums, center)
             yield stats if len(stats) == len(span) else stats.rows(slice(len(span)))
+
+    def _sum(
+        self,
+        engine: Engine,
+        hidden: Tensor,
+        passes: range,
+        span: range,
+        size: int,
+        center: Center | None,
+    ) -> tuple[Center, Sums]:
+        """Sums of some passes in groups of ``size``, and what deviations are taken from."""
+        if self.variance == "constant" and engine.fuses(hidden, span):
+            return engine.sums(hidden, passes, span, size, center, self._scale)
+        blocks = self._evaluate(engine, hidden, passes, span)
+        _, first = next(blocks)
+        if center is None:
+            center = Center.of(first[0], self._scale(first[0]))
+        tally = Tally(center, len(passes), size)
+        for places, outputs in blocks:
+            tally.add(places, outputs)
+        return center, tally.sums()
 
     def _evaluate(
         self, engine: Engine, hidden: Tensor, passes: range, span: range

@@ -5,6 +5,7 @@
     dense   evaluation by the network's own modules: any network, few rows, masks for each row
     thin    evaluation by small gathered weight matrices: linear layers, many rows
     grouped evaluation of two layers where many passes drop the same inputs
+    native  evaluation and sums in one, by a compiled kernel: linear layers and ReLUs
     tally   outputs to sums
     sums    sums to statistics
 
@@ -12,23 +13,26 @@ Knows the cost of each way. Refuses to know rows of data, files and the network 
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mcdrop.engine.dense import DensePlan
 from mcdrop.engine.draw import Masks
 from mcdrop.engine.grouped import GroupedPlan, groupable
-from mcdrop.engine.layers import linear_layers
+from mcdrop.engine.layers import deterministic, linear_layers
+from mcdrop.engine.native import NativePlan, suits
 from mcdrop.engine.sums import Sums, group_size
 from mcdrop.engine.tally import Center, Tally, numpy64
-from mcdrop.engine.thin import ThinPlan, thin_macs
+from mcdrop.engine.thin import Mask, ThinPlan, thin_macs
 from mcdrop.plan import Layout
 
 __all__ = ["Center", "Engine", "Masks", "Sums", "Tally", "group_size", "numpy64"]
 
+_FEWEST = 5  # rows up to which computing all units may beat the native kernel
 _FEW = 64  # rows up to which the buckets of few rows are used
 _MANY = 256  # rows that the other buckets are made for
 _KEPT = 256 << 20  # bytes of thinned weights that are kept between calls
@@ -71,6 +75,7 @@ class Engine:
         self.layout, self._masks = layout, masks
         self._layers = linear_layers(layout) if masks.shared else None
         self._plans: dict[tuple[int, int, int], Plan] = {}
+        self._packed: dict[tuple[int, int], NativePlan] = {}
         self._lock = threading.Lock()
         self._dense_macs = self._thin_macs = 0.0
         if self._layers is not None:
@@ -82,6 +87,12 @@ class Engine:
         self._dtype = torch.bfloat16 if self._reduced else layout.dtype
         self._bytes = self._thin_macs * self._dtype.itemsize
         self._keep = self._bytes * samples <= _KEPT
+        self._native = self._layers is not None and suits(self._layers, reduced=self._reduced)
+
+    @property
+    def name(self) -> Literal["native", "torch"]:
+        """What evaluates sums over passes: the compiled kernel, or products of PyTorch."""
+        return "native" if self._native else "torch"
 
     @property
     def rows(self) -> int:
@@ -89,6 +100,59 @@ class Engine:
         if self._layers is None:
             return 256
         return 1024 if self._keep else 4096
+
+    def fuses(self, hidden: Tensor, rows: range) -> bool:
+        """Whether `sums` can sum passes over these rows up, and is the cheapest way."""
+        alone = len(rows) <= _FEWEST and self._prefers_dense(len(rows))
+        return self._native and hidden.dim() == 2 and not alone
+
+    def sums(
+        self,
+        hidden: Tensor,
+        passes: range,
+        rows: range,
+        size: int,
+        center: Center | None,
+        scale: Callable[[Tensor], float | None],
+    ) -> tuple[Center, Sums]:
+        """Evaluate some passes and sum them up in one; `fuses` holds.
+
+        Args:
+            hidden: (B or more, K), what the trunk made of the rows, and perhaps of padding.
+            passes: which passes.
+            rows: the places of the B rows among all rows of the call.
+            size: passes a group.
+            center: what deviations are taken from; None: the deterministic answer.
+            scale: from deterministic outputs (C, N) to the temperature, None for a regression.
+
+        Returns:
+            What deviations were taken from, and the sums, of N >= B rows.
+        """
+        hidden = hidden[: max(1, len(rows))]
+        linear, outputs = deterministic(self._layers or (), hidden)
+        if center is None:
+            center = Center.of(outputs.T, scale(outputs.T))
+        groups, shape = -(-len(passes) // size), center.value.shape
+        sums = Sums(
+            size,
+            len(passes),
+            np.zeros((groups, *shape)),
+            np.zeros(shape),
+            np.zeros((groups, shape[1])),
+        )
+        for slab in self._slabs(passes, dense=False):
+            self._pack(slab).add(hidden, linear, center, slab.start - passes.start, sums)
+        return center, sums
+
+    def _pack(self, passes: range) -> NativePlan:
+        with self._lock:
+            plan = self._packed.get((passes.start, passes.stop))
+            if plan is None:
+                layers, masks = self._layers or (), self._drawn(passes)
+                plan = NativePlan(layers, masks, len(passes), reduced=self._reduced)
+                if self._keep:
+                    self._packed[passes.start, passes.stop] = plan
+            return plan
 
     def evaluate(
         self, hidden: Tensor, passes: range, rows: range
@@ -148,15 +212,18 @@ class Engine:
             return self._plans[key]
 
     def _thin(self, passes: range, rows: int) -> Plan:
-        layers = self._layers or ()
-        masks = [
+        layers, masks = self._layers or (), self._drawn(passes)
+        plan = GroupedPlan if groupable(layers, masks) else ThinPlan
+        return plan(layers, masks, rows, self._dtype)
+
+    def _drawn(self, passes: range) -> list[Mask | None]:
+        """Masks of the layers, each (T, I), or None where nothing is dropped."""
+        return [
             None
             if layer.dropout is None
             else self._masks.keep(layer.dropout, layer.rate, passes, layer.weight.shape[1])
-            for layer in layers
+            for layer in self._layers or ()
         ]
-        plan = GroupedPlan if groupable(layers, masks) else ThinPlan
-        return plan(layers, masks, rows, self._dtype)
 
 
 def _has_bfloat16(layout: Layout) -> bool:

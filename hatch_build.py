@@ -1,0 +1,57 @@
+"""Compiles the native kernel into the wheel, where there is a compiler; else nothing is built.
+
+One build for each kind of processor that has one (`BUILDS`), so that a wheel serves them all; the
+engine chooses among them when it runs. A compiler that fails is no error: PyTorch serves then.
+"""
+
+import platform
+import shutil
+import subprocess
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+COMPILERS = ("c++", "g++", "clang++")
+FLAGS = (
+    *("-std=c++17", "-O3", "-shared", "-fPIC", "-fno-exceptions", "-fno-rtti"),
+    *("-ffp-contract=fast", "-fvisibility=hidden"),
+)
+BUILDS = {
+    "avx512bf16": ("-mavx512f", "-mavx512bf16", "-mfma"),
+    "avx512": ("-mavx512f", "-mfma"),
+    "avx2": ("-mavx2", "-mfma"),
+}
+
+
+def build(folder: Path, *extra: str) -> list[Path]:
+    """Compile ``kernel.cpp`` in ``folder`` for all processors; the libraries that were built."""
+    compiler = next((path for name in COMPILERS if (path := shutil.which(name))), None)
+    if compiler is None or platform.machine().lower() not in {"x86_64", "amd64"}:
+        return []
+    built = []
+    for name, target in BUILDS.items():
+        library = folder / f"kernel_{name}.so"
+        command = [compiler, *FLAGS, *target, *extra, folder / "kernel.cpp", "-o", library]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=120, check=False)  # noqa: S603
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if done.returncode == 0:
+            built.append(library)
+    return built
+
+
+class KernelHook(BuildHookInterface):
+    """Adds the libraries to the wheel and names its platform; they need no Python of their own."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
+        """Called before the files of a wheel are collected."""
+        root = Path(self.root)
+        built = build(root / "mcdrop" / "engine")
+        if built:
+            system = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+            build_data["pure_python"] = False
+            build_data["tag"] = f"py3-none-{system}"
+            build_data["artifacts"] += [str(path.relative_to(root)) for path in built]

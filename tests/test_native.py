@@ -1,0 +1,186 @@
+"""The native kernel against the other ways of evaluating the same passes, and its promises."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mcdrop.engine import native
+from mcdrop.posterior import Posterior
+from tests.oracle import mlp, rows
+
+KERNEL = native.library()
+pytestmark = pytest.mark.skipif(KERNEL is None, reason="the native kernel was not built")
+
+BFLOAT16 = KERNEL is not None and bool(KERNEL.mcdrop_reduced())
+SHAPES = [
+    ((20, 48, 32, 5), (0.0, 0.3, 0.5)),
+    ((20, 40, 30, 4), (0.5, 0.6, 0.1)),  # kept units of the first layer, not dropped ones
+    ((20, 48, 33, 9, 3), (0.0, 0.3, 0.0, 0.5)),  # a layer without dropout
+    ((13, 50, 1), (0.05, 0.05)),
+    ((1, 41, 43, 1), (0.0, 0.1, 0.1)),
+    ((30, 7), (0.4,)),  # a single layer
+    ((3, 1, 1, 2), (0.5, 0.5, 0.5)),  # one unit, often none
+    ((7, 1100, 3), (0.0, 0.5)),  # wide
+    ((5, 9, 70), (0.0, 0.2)),  # many classes
+]
+NAMES = ("mean", "std", "epistemic", "mc_error", "total", "mc_error_epistemic")
+
+
+def both(network, monkeypatch, samples=70, **settings):
+    """The posterior by the kernel and by PyTorch."""
+    monkeypatch.setenv("MCDROP_ENGINE", "torch")
+    torch_ = Posterior(network, samples, seed=2**63 + 5, **settings)
+    assert torch_.engine == "torch"
+    monkeypatch.delenv("MCDROP_ENGINE")
+    native_ = Posterior(network, samples, seed=2**63 + 5, **settings)
+    assert native_.engine == "native"
+    return native_, torch_
+
+
+def assert_same(got, want, rtol, atol):
+    for name in NAMES:
+        if hasattr(want, name):
+            values = getattr(got, name), getattr(want, name)
+            np.testing.assert_allclose(*values, rtol=rtol, atol=atol, err_msg=name)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("count", [1, 15, 33, 49, 333])
+def test_float32_is_what_torch_says(shape, count, monkeypatch):
+    ours, other = both(mlp(*shape), monkeypatch, precision="float32")
+    x = rows(count, shape[0][0])
+    assert_same(ours.predict(x), other.predict(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.skipif(not BFLOAT16, reason="no products of bfloat16 here")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_bfloat16_is_what_torch_says_but_for_rounding(shape, monkeypatch):
+    network, x = mlp(*shape), rows(101, shape[0][0])
+    ours, other = both(network, monkeypatch)
+    exact, other_exact = both(network, monkeypatch, precision="float32")
+    want = exact.predict(x)
+    np.testing.assert_allclose(other_exact.predict(x).mean, want.mean, rtol=1e-5, atol=1e-6)
+    errors = [np.abs(p.predict(x).mean - want.mean).max() for p in (ours, other)]
+    assert errors[0] <= max(1.2 * errors[1], 2e-6)  # no coarser than PyTorch's products
+    assert errors[0] < 1e-6 or shape[0][-1] > 1  # a regression is never coarse
+
+
+@pytest.mark.parametrize("rate", [1e-6, 0.999])
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_rates_near_0_and_1(rate, task, monkeypatch):
+    network = mlp((6, 17, 19, 3), (rate, rate, rate))
+    ours, other = both(network, monkeypatch, precision="float32", task=task)
+    x = rows(50, 6)
+    # a rate of .999 multiplies by 1000
+    assert_same(ours.predict(x), other.predict(x), rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("samples", [1, 7, 8, 300])
+def test_any_number_of_passes_and_a_temperature(samples, monkeypatch):
+    ours, other = both(mlp(*SHAPES[0]), monkeypatch, samples, precision="float32", temperature=2.5)
+    x = rows(40, 20)
+    assert_same(ours.predict(x), other.predict(x), rtol=1e-5, atol=1e-6)
+    for got, want in zip(ours.stream(x), other.stream(x), strict=True):
+        assert got.samples == want.samples
+        assert_same(got, want, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_that_are_not_kept_give_the_same(monkeypatch):
+    network, x = mlp(*SHAPES[0]), rows(60, 20)
+    want = Posterior(network, 70, precision="float32").predict(x)
+    monkeypatch.setattr("mcdrop.engine._KEPT", 0)
+    monkeypatch.setattr("mcdrop.engine._SLAB", 50_000)
+    got = Posterior(network, 70, precision="float32")
+    assert got.engine == "native"
+    assert_same(got.predict(x), want, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("precision", ["auto", "float32"])
+@pytest.mark.parametrize("masked", [0.3, 0.6])
+def test_sums_of_a_row_are_the_same_bits_in_any_company(precision, masked):
+    network = mlp((24, 33, 18, 4), (masked, 0.3, 0.5))
+    posterior = Posterior(network, 50, precision=precision)
+    engine, x = posterior._engine, rows(700, 24)
+    linear = x @ network[1].weight.detach().T
+    answer = native.Center.of(network.eval()(x).detach().T, 1.0)
+    plan = engine._pack(range(50))
+
+    def sums(places):
+        places = torch.as_tensor(places)
+        center = native.Center(answer.value[:, places], answer.log[:, places], 1.0)
+        shape = center.value.shape
+        result = native.Sums(8, 50, np.zeros((7, *shape)), np.zeros(shape), np.zeros((7, shape[1])))
+        plan.add(x[places], linear[places], center, 0, result)
+        return np.concatenate([result.deviation.reshape(-1, shape[1]), result.square])
+
+    whole = sums(range(700))
+    order = np.random.default_rng(0).permutation(700)
+    assert np.array_equal(sums(order), whole[:, order])
+    for places in ([3], [699], range(5, 22), range(100, 149), range(0, 97)):
+        assert np.array_equal(sums(list(places)), whole[:, list(places)])
+
+
+def test_no_rows():
+    got = Posterior(mlp(*SHAPES[0]), 20).predict(rows(0, 20))
+    assert got.mean.shape == (0, 5)
+
+
+def test_threads_give_what_one_gives():
+    network, x = mlp(*SHAPES[0]), rows(1000, 20)
+    posterior, before = Posterior(network, 40), torch.get_num_threads()
+    want = posterior.predict(x)
+    try:
+        torch.set_num_threads(3)
+        assert_same(posterior.predict(x), want, rtol=1e-5, atol=1e-6)
+    finally:
+        torch.set_num_threads(before)
+    results = []
+
+    def work():
+        results.extend(posterior.predict(x).mean for _ in range(5))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 20
+    assert all(np.array_equal(result, want.mean) for result in results)
+
+
+def test_what_the_kernel_cannot_do_is_left_to_torch(monkeypatch):
+    gelu = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 2))
+    assert Posterior(gelu).engine == "torch"
+    assert Posterior(mlp(*SHAPES[0]).double()).engine == "torch"
+    assert Posterior(mlp(*SHAPES[0]), masks="independent").engine == "torch"
+    monkeypatch.setattr(native, "_load", lambda: None)
+    assert Posterior(mlp(*SHAPES[0])).engine == "torch"
+
+
+def test_broken_weights_are_seen():
+    network = mlp(*SHAPES[0])
+    posterior = Posterior(network, 20)
+    with torch.no_grad():
+        network[-1].weight[0, 0] = torch.nan
+    with pytest.raises(Exception, match="not finite"):
+        posterior.predict(rows(20, 20))
+
+
+@pytest.mark.parametrize("build", native.BUILDS)
+def test_every_build_this_processor_runs_agrees(build, monkeypatch):
+    path = Path(native.__file__).with_name(f"kernel_{build}.so")
+    features = torch.cpu.get_capabilities()
+    if not path.exists() or not all(features.get(need) for need in native.BUILDS[build]):
+        pytest.skip("not built, or not for this processor")
+    kernel = native.ctypes.CDLL(str(path))
+    for shape in SHAPES:
+        ours, other = both(mlp(*shape), monkeypatch, precision="float32")
+        with monkeypatch.context() as patch:
+            patch.setattr(native, "_load", lambda: kernel)
+            x = rows(77, shape[0][0])
+            got = ours.predict(x)
+        assert_same(got, other.predict(x), rtol=1e-5, atol=1e-6)
