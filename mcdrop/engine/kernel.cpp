@@ -286,7 +286,7 @@ void add_outputs(const float* z, int64_t outputs, const Block& block) {
 // Memory of one call, handed out in pieces that vectors may be loaded from.
 class Arena {
   public:
-    explicit Arena(int64_t floats) : start_(std::aligned_alloc(64, 4 * floats)) {}
+    explicit Arena(int64_t floats) : start_(std::aligned_alloc(64, (4 * floats + 63) & ~63ll)) {}
     ~Arena() { std::free(start_); }
     Arena(const Arena&) = delete;
     Arena& operator=(const Arena&) = delete;
