@@ -237,7 +237,7 @@ class Regression(_Rows):
 def entropy(probabilities: Array) -> Array:
     """Entropy over the last axis in nats, with 0 log 0 = 0."""
     information = probabilities * np.log(np.maximum(probabilities, TINY))
-    total: Array = -information.sum(axis=-1)
+    total: Array = 0.0 - information.sum(axis=-1)  # no negative zero, which JSON would show
     return total
 
 

@@ -608,3 +608,18 @@ def test_a_learned_variance_needs_a_regression_and_pairs_of_outputs():
     odd = Posterior(mlp((3, 8, 3), (0.0, 0.3)), task="regression", variance="learned")
     with pytest.raises(NetworkError, match="the network has 3 outputs"):
         odd.predict(rows(2, 3))
+
+
+@pytest.mark.parametrize("precision", ["auto", "float32"])
+def test_one_pass_disagrees_with_nothing(precision: str) -> None:
+    network = nn.Sequential(nn.Linear(6, 40), nn.ReLU(), nn.Dropout(0.5), nn.Linear(40, 3))
+    stats = Posterior(network, 1, precision=precision).predict(torch.randn(70, 6))
+    assert not stats.epistemic.any()
+    assert not stats.std.any()
+    assert np.array_equal(stats.total, stats.aleatoric)
+
+
+def test_certain_answers_have_no_negative_zero() -> None:
+    from mcdrop.uncertainty import entropy
+
+    assert str(entropy(np.array([[1.0, 0.0]]))[0]) == "0.0"

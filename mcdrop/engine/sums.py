@@ -100,7 +100,8 @@ class Sums:
         log_mean = np.log(np.maximum(mean, TINY))
         ratio = log_mean - log_reference
         information = self.divergence.sum(axis=0) / self.samples - (mean * ratio).sum(axis=0)
-        agree = self.square.sum(axis=0) == 0.0  # all passes: exactly zero then
+        # All passes agree: exactly zero then.
+        agree = (self.square.sum(axis=0) == 0.0) | (self.samples == 1)
         information = np.where(agree, 0.0, np.maximum(information, 0.0))
         influence = np.empty((2, *self.divergence.shape))  # of total and of epistemic (2, G, B)
         influence[0] = (self.deviation * log_mean).sum(axis=1)
