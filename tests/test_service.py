@@ -429,7 +429,7 @@ def test_the_only_model_need_not_be_named(tmp_path: Path) -> None:
     ("options", "said"),
     [
         ({}, "no trained model .*: try `mcdrop train digits`"),
-        ({"host": "localhost"}, "got host 'localhost', wanted one of 127.0.0.1"),
+        ({"host": "example.org"}, "got host 'example.org', wanted one of 127.0.0.1"),
         ({"port": 80}, "got port 80, wanted 1024 to 65535"),
     ],
 )
