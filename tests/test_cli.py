@@ -13,6 +13,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from mcdrop import cli
+from mcdrop.cli.find import find_recipe
 from tests.models import random_pixels, save_random_classifier
 
 ROOT = Path(__file__).parent.parent
@@ -53,11 +54,11 @@ def test_a_model_is_found_by_name_in_the_repository_or_the_package(tmp_path: Pat
     own = tmp_path / "mine" / "recipe.toml"
     own.parent.mkdir()
     own.write_text('[data]\nsource = "digits"\n')
-    assert cli._find_recipe("mine", tmp_path) == (own, "mine")
-    assert cli._find_recipe(str(own.parent), tmp_path) == (own, "mine")
-    assert cli._find_recipe(str(own), tmp_path) == (own, "mine")
-    assert cli._find_recipe("absent", tmp_path)[0] == tmp_path / "absent" / "recipe.toml"
-    shipped, name = cli._find_recipe("digits", tmp_path)
+    assert find_recipe("mine", tmp_path) == (own, "mine")
+    assert find_recipe(str(own.parent), tmp_path) == (own, "mine")
+    assert find_recipe(str(own), tmp_path) == (own, "mine")
+    assert find_recipe("absent", tmp_path)[0] == tmp_path / "absent" / "recipe.toml"
+    shipped, name = find_recipe("digits", tmp_path)
     assert shipped.is_file()
     assert name == "digits"
 
@@ -163,7 +164,7 @@ def test_names_that_look_like_markup_are_told_as_they_are(
     (tmp_path / name).parent.mkdir(exist_ok=True)
     options = ("-o", str(tmp_path / "o.csv"), "--repository", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["mcdrop", "score", str(tmp_path / name), *options])
-    monkeypatch.setattr(cli, "_console", Console(stderr=True, highlight=False))
+    monkeypatch.setattr(cli, "console", Console(stderr=True, highlight=False))
     with pytest.raises(SystemExit, match="1"):
         cli.main()
     assert name in capsys.readouterr().err

@@ -1,0 +1,41 @@
+"""The command line: one file a command.
+
+Knows arguments, progress bars and tables. Refuses to know how anything is done: each command is a
+few calls into the library. Imports the library, and the service, only when a command needs them.
+"""
+
+import sys
+
+import typer
+from rich.markup import escape
+
+from mcdrop.cli.compare import compare
+from mcdrop.cli.console import console
+from mcdrop.cli.models import models
+from mcdrop.cli.predict import predict
+from mcdrop.cli.score import score
+from mcdrop.cli.search import search
+from mcdrop.cli.serve import serve
+from mcdrop.cli.train import train
+from mcdrop.errors import McdropError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Train dropout networks and serve them so that every answer says how far it can be "
+    "trusted.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _command in (train, compare, search, serve, score, predict, models):
+    app.command()(_command)
+
+
+def main() -> None:
+    """Run the command line; known errors become one line and exit code 1."""
+    try:
+        app()
+    except McdropError as error:
+        console.print(f"[bold red]error:[/] {escape(str(error))}", soft_wrap=True)
+        sys.exit(1)
