@@ -1,7 +1,6 @@
 """The training loop: epochs of steps, early stopping, and all that a later epoch depends on.
 
-Knows optimization. Refuses to know files and how rows were encoded. Small data lives on the
-device; a batch is a slice of shuffled indices.
+Knows optimization. Refuses to know files, how rows were encoded and where they lie.
 """
 
 import math
@@ -13,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mcdrop.augmentation import Augmentation
 from mcdrop.errors import TrainingError
+from mcdrop.feed import Feed
 from mcdrop.network import DropoutMLP
 from mcdrop.objective import Objective
 from mcdrop.recipe import Recipe
@@ -45,16 +46,17 @@ class Run:
     def __init__(
         self,
         network: DropoutMLP,
-        train: tuple[Tensor, Tensor],
+        train: Feed,
         validation: tuple[Tensor, Tensor],
         recipe: Recipe,
         objective: Objective,
         order: torch.Generator,
         masks: torch.Generator,
+        augment: Augmentation,
     ) -> None:
         self.network, self.train, self.validation = network, train, validation
         self.recipe, self.training, self.objective = recipe, recipe.training, objective
-        self.order, self.masks = order, masks
+        self.order, self.masks, self.augment = order, masks, augment
         self.regularizer = Regularizer(network, recipe.regularization)
         self.optimizer = build_optimizer(network, recipe.training, recipe.regularization)
         self.history: list[Epoch] = []
@@ -88,22 +90,23 @@ class Run:
 
     def _epoch(self, on_step: Callable[[int, int], None]) -> float:
         """One pass over the training rows; the mean loss of its batches, without penalties."""
-        x, y = self.train
-        order = torch.randperm(len(x), generator=self.order).to(x.device)
-        batches = torch.split(order, self.training.batch_size)
-        first, steps = len(self.history) * len(batches), self.training.epochs * len(batches)
-        total = torch.zeros((), device=x.device)
-        for step, batch in enumerate(batches):
+        order = torch.randperm(len(self.train), generator=self.order)
+        batches = math.ceil(len(order) / self.training.batch_size)
+        first, steps = len(self.history) * batches, self.training.epochs * batches
+        total = torch.zeros((), device=self.train.device)
+        for step, (x, y) in enumerate(self.train.batches(order)):
             factor = lr_factor(self.training.schedule, first + step, steps)
-            rows, truth = x.index_select(0, batch), y.index_select(0, batch)
-            total += self._step(rows, truth, self.training.lr * factor) * len(batch)
-            on_step(step + 1, len(batches))
-        return total.item() / len(x)
+            total += self._step(self.augment(x, self.order), y, self.training.lr * factor) * len(x)
+            on_step(step + 1, batches)
+        return total.item() / len(order)
 
     def _step(self, x: Tensor, y: Tensor, lr: float) -> Tensor:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
-        loss = self.objective.training(self.network.thinned(x, self.masks), y)
+        half = self.training.precision == "bfloat16"
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=half):
+            outputs = self.network.thinned(x, self.masks)
+        loss = self.objective.training(outputs.float(), y)
         penalty = self.regularizer.penalty()
         self.optimizer.zero_grad(set_to_none=True)
         (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]

@@ -21,6 +21,7 @@ from mcdrop.errors import RecipeError
 
 __all__ = [
     "SAMPLES_LIMIT",
+    "AugmentationRecipe",
     "CalibrationRecipe",
     "DataRecipe",
     "NetworkRecipe",
@@ -192,6 +193,18 @@ class RegularizationRecipe(_Frozen):
     biases: bool = Field(False, description="penalize biases and gains as well")
 
 
+class AugmentationRecipe(_Frozen):
+    """Pictures: how a training row may be changed without becoming another thing."""
+
+    flip: bool = Field(False, description="mirror half of the pictures left to right")
+    shift: int = Field(
+        0, ge=0, description="pixels a picture may move along each axis; its edge is repeated"
+    )
+
+    def __bool__(self) -> bool:
+        return self.flip or self.shift > 0
+
+
 class TrainingRecipe(_Frozen):
     """How the network is fitted."""
 
@@ -232,6 +245,11 @@ class TrainingRecipe(_Frozen):
         ge=0,
         description="epochs without a better validation loss before stopping; the best epoch's "
         "weights are kept. 0: train all epochs, keep the last",
+    )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="matrix products of the passes; bfloat16: torch's autocast, weights and sums "
+        "in float32 still",
     )
 
     @model_validator(mode="after")
@@ -281,6 +299,7 @@ class Recipe(_Frozen):
     network: NetworkRecipe = NetworkRecipe()
     regularization: RegularizationRecipe = RegularizationRecipe()
     training: TrainingRecipe = TrainingRecipe()
+    augmentation: AugmentationRecipe = AugmentationRecipe()
     calibration: CalibrationRecipe = CalibrationRecipe()
     sweep: dict[str, tuple[JsonValue, ...]] = Field(
         {},

@@ -13,9 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from mcdrop.augmentation import Augmentation
 from mcdrop.checkpoint import read_checkpoint, write_checkpoint
 from mcdrop.data.sources import Dataset, Split
 from mcdrop.errors import InputError
+from mcdrop.feed import Feed
 from mcdrop.loop import Epoch, Run, ignore
 from mcdrop.network import DropoutMLP, build_network
 from mcdrop.objective import Objective, Targets
@@ -90,8 +92,8 @@ def fit(
 
     Raises:
         TrainingError: the loss is no longer finite, or the checkpoint is of another training.
-        InputError: the device cannot be used, a class weight names no class, or a target's unit
-            leaves no room for its spread.
+        InputError: the device cannot be used, a class weight names no class, a target's unit
+            leaves no room for its spread, or rows to be augmented are no pictures.
     """
     place = choose_device(device)
     order = torch.Generator().manual_seed(recipe.seed)
@@ -100,14 +102,16 @@ def fit(
     targets = None
     if not dataset.classes:
         targets = Targets(dataset.train.y, standardize=not recipe.data.synthetic)
+    rows, truth = _tensors(dataset.validation, targets)
     run = Run(
         network.to(place),
-        _to_device(dataset.train, targets, place),
-        _to_device(dataset.validation, targets, place),
+        Feed(*_tensors(dataset.train, targets), place, recipe.training.batch_size),
+        (rows.to(place), truth.to(place)),
         recipe,
         Objective(recipe, dataset.classes, dataset.train.y, place),
         order,
         torch.Generator(place).manual_seed(recipe.seed),
+        Augmentation(recipe.augmentation, getattr(dataset.preprocessing, "shape", ())),
     )
     identity = {
         "recipe": recipe.model_dump(mode="json", exclude={"description", "sweep"}),
@@ -132,8 +136,6 @@ def fit(
     return Fitted(network, tuple(run.history), run.kept_epoch, str(place))
 
 
-def _to_device(
-    split: Split, targets: Targets | None, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def _tensors(split: Split, targets: Targets | None) -> tuple[Tensor, Tensor]:
     y = targets.encode(split.y) if targets else torch.from_numpy(split.y)
-    return torch.from_numpy(split.x).to(device), y.to(device)
+    return torch.from_numpy(split.x), y

@@ -233,3 +233,11 @@ def test_class_weights_move_the_decision() -> None:
     )
     rare = data.test.y == 1
     assert balanced[rare].double().mean() > plain[rare].double().mean() + 0.2
+
+
+def test_bfloat16_passes_learn_as_well() -> None:
+    half = fit(recipe(precision="bfloat16"), blobs())
+    whole = fit(recipe(), blobs())
+    assert half.network[0].weight.dtype == torch.float32
+    assert not torch.equal(half.network[0].weight, whole.network[0].weight)
+    assert abs(half.history[-1].validation_loss - whole.history[-1].validation_loss) < 0.05
