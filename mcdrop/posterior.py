@@ -7,17 +7,19 @@ files and HTTP. The network is only read: never switched between modes, never wr
 import math
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import softmax
 from torch import Tensor, nn
 
 from mcdrop.engine import Center, Engine, Masks, Sums, Tally, group_size, numpy64
 from mcdrop.errors import InputError, NetworkError
 from mcdrop.plan import Layout, read_layout, stamp, try_trunk
-from mcdrop.uncertainty import Classification, Regression
+from mcdrop.uncertainty import TINY, Classification, DeterministicClasses, Regression
 
 __all__ = ["Posterior"]
 
@@ -49,7 +51,8 @@ class Posterior:
         samples: T, passes per answer.
         seed: key of the masks, 0 <= seed < 2**64.
         task: "classification" or "regression"; without it, one output means regression.
-        temperature: divides the logits of a classification.
+        temperature: divides the logits of a classification's passes; the deterministic answer
+            stays the network's own.
         aleatoric: regression: variance of the noise 1/tau, one for all outputs or one for each.
         target_variance: regression: variance of the training target, likewise.
         variance: regression: "constant" (``aleatoric``), or "learned" where the network's outputs
@@ -236,7 +239,10 @@ class Posterior:
             return sums.heteroscedastic(value, self.target_variance)
         if center.log is None:
             return sums.regression(value, self.aleatoric, self.target_variance)
-        return sums.classification(value, numpy64(center.log))
+        answer = sums.classification(value, numpy64(center.log))
+        if center.temperature == 1.0:
+            return answer
+        return replace(answer, deterministic=_untempered(value, center.temperature))
 
     def _scale(self, outputs: Tensor) -> float | None:
         """The temperature of a classification, None for a regression; ``outputs`` (C, B)."""
@@ -281,6 +287,12 @@ class Posterior:
             if now != self._stamp:
                 self._engine, self._stamp = self._start(), now
             return self._engine
+
+
+def _untempered(tempered: NDArray[np.float64], temperature: float) -> DeterministicClasses:
+    """The probabilities (C, B) at temperature 1: softmax(z) from softmax(z / temperature)."""
+    logits = temperature * np.log(np.maximum(tempered, TINY))
+    return DeterministicClasses(np.ascontiguousarray(softmax(logits, axis=0).T))
 
 
 def _join(blocks: list[Statistics]) -> Statistics:
