@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from mcdrop.cli.compare import compare
 from mcdrop.cli.console import console
+from mcdrop.cli.key import key
 from mcdrop.cli.models import models
 from mcdrop.cli.predict import predict
 from mcdrop.cli.score import score
@@ -28,7 +29,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (train, compare, search, serve, score, predict, models):
+for _command in (train, compare, search, serve, score, predict, models, key):
     app.command()(_command)
 
 
