@@ -10,7 +10,7 @@ from mcdrop.data.preprocessing import ArrayPreprocessing
 from mcdrop.data.sources import Dataset, Split
 from mcdrop.errors import InputError, TrainingError
 from mcdrop.recipe import Recipe
-from mcdrop.training import Epoch, choose_device, fit
+from mcdrop.training import Epoch, _tensor_cores, choose_device, fit
 
 PLAIN = ArrayPreprocessing(shape=(3,), scale=1, mean=0, std=1, minimum=-9, maximum=9)
 
@@ -241,3 +241,14 @@ def test_bfloat16_passes_learn_as_well() -> None:
     assert half.network[0].weight.dtype == torch.float32
     assert not torch.equal(half.network[0].weight, whole.network[0].weight)
     assert abs(half.history[-1].validation_loss - whole.history[-1].validation_loss) < 0.05
+
+
+def test_tensor_cores_are_used_for_training_only() -> None:
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    with pytest.raises(KeyError), _tensor_cores(torch.device("cuda")):
+        assert matmul.fp32_precision == "tf32"
+        raise KeyError
+    assert matmul.fp32_precision == before
+    with _tensor_cores(torch.device("cpu")):
+        assert matmul.fp32_precision == before
