@@ -9,7 +9,17 @@ ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"errors"},
     {"uncertainty"},
-    {"recipe", "metrics", "checkpoint", "schedules", "conformal", "abstention", "predictions"},
+    {
+        "recipe",
+        "metrics",
+        "checkpoint",
+        "schedules",
+        "conformal",
+        "abstention",
+        "predictions",
+        "drift",
+        "adaptive",
+    },
     {
         "network",
         "regularization",
