@@ -50,6 +50,20 @@ def test_training_twice_writes_two_versions(tmp_path: Path) -> None:
     assert len(history) == 2
 
 
+def test_a_model_that_is_there_is_not_trained_again_if_so_asked(tmp_path: Path) -> None:
+    recipe = tmp_path / "quick.toml"
+    recipe.write_text('[data]\nsource = "digits"\n[training]\nepochs = 1\n')
+    command = ("train", recipe, "--repository", tmp_path / "models", "--if-missing")
+    trained, again = invoke(*command), invoke(*command)
+    assert trained[0] == again[0] == 0
+    assert "epoch   1  loss" in trained[1]
+    assert "epoch" not in again[1]
+    assert "quick has version 1: nothing to train" in again[1]
+    folder = tmp_path / "models" / "quick"
+    assert again[1].strip().endswith(str(folder / "1"))
+    assert [p.name for p in folder.iterdir()] == ["1"]
+
+
 def test_a_model_is_found_by_name_in_the_repository_or_the_package(tmp_path: Path) -> None:
     own = tmp_path / "mine" / "recipe.toml"
     own.parent.mkdir()
@@ -108,7 +122,7 @@ def test_known_errors_are_one_line_and_exit_code_1(tmp_path: Path) -> None:
     assert "Traceback" not in out + err
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_broken_off_training_goes_on_to_the_same_weights(
     tmp_path: Path, how: signal.Signals
 ) -> None:
@@ -125,7 +139,7 @@ def test_a_broken_off_training_goes_on_to_the_same_weights(
     left = [str(p.relative_to(tmp_path)) for p in (tmp_path / "models").rglob("*") if p.is_file()]
     assert "models/long/.checkpoint.safetensors" in left
     assert not [path for path in left if "checkpoint" not in path]
-    if how == signal.SIGINT:
+    if how != signal.SIGKILL:
         assert process.returncode == 130
         assert "--resume goes on after the last finished epoch" in err
     code, text = invoke(*command, "--resume")

@@ -29,6 +29,9 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on after the last epoch of a broken-off training.")
     ] = False,
+    if_missing: Annotated[
+        bool, typer.Option("--if-missing", help="Do nothing where the model has a version.")
+    ] = False,
     tensorboard: Annotated[
         bool,
         typer.Option(
@@ -45,6 +48,11 @@ def train(
 
     path, model = find_recipe(recipe, root)
     name = name or model
+    there = {entry.name: entry.versions for entry in repository.list_models(root)}.get(name)
+    if if_missing and there:
+        say(f"{name} has version {there[-1]}: nothing to train")
+        print(root / name / str(there[-1]))
+        return
     plan = load_recipe(path)
     place = choose_device(device)
     reason = "chosen automatically" if device == "auto" else "as asked"
