@@ -14,20 +14,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
+from scipy.special import softmax
 
 from mcdrop import abstention, conformal
 from mcdrop.errors import InputError
 from mcdrop.metrics import gaussian_nll, nll
 from mcdrop.predictions import Predictions, extend
 from mcdrop.recipe import CalibrationRecipe
-from mcdrop.uncertainty import Classification, Regression
+from mcdrop.uncertainty import TINY, Classification, Regression
 
-__all__ = ["Calibration", "Promise", "Reference", "fit_noise", "fit_temperature"]
+__all__ = ["Calibration", "Promise", "Reference", "fit_noise", "fit_temperature", "row_epistemic"]
 
 _NOISE = np.logspace(-6, 1, 281)
 _FOLDS = 10
 _TEMPERATURES = (0.05, 20.0)
+PRIOR_ROWS = 200
+"""Rows of labels that the deterministic answer counts for when a temperature is fitted."""
 RISKS = (0.01, 0.02, 0.05, 0.1)
 """Error rates whose thresholds a card states."""
 
@@ -108,7 +110,7 @@ class Reference:
         pilot_truth: NDArray[Any],
     ) -> "Reference":
         """From corrected answers to calibration rows, and to the (pilot) validation rows."""
-        epistemic = np.sort(_epistemic(answer))
+        epistemic = np.sort(row_epistemic(answer))
         if isinstance(answer, Regression):
             none = np.empty(0)
             return cls(
@@ -155,7 +157,9 @@ class Reference:
             InputError: level or risk is not a probability, or a regression is asked for a risk.
         """
         level = self.recipe.level if level is None else level
-        novelty = np.searchsorted(self.epistemic, _epistemic(answer)) / max(1, len(self.epistemic))
+        novelty = np.searchsorted(self.epistemic, row_epistemic(answer)) / max(
+            1, len(self.epistemic)
+        )
         limit = self._limit(level, answer.mean.shape[1])
         if isinstance(answer, Regression):
             if risk is not None:
@@ -213,16 +217,25 @@ class Reference:
         return limits
 
 
-def fit_temperature(samples: Floats, labels: NDArray[np.int64]) -> tuple[float, str]:
+def fit_temperature(
+    samples: Floats, labels: NDArray[np.int64], deterministic: Floats
+) -> tuple[float, str]:
     """The temperature that makes the mean over passes most likely, and what to say about it.
 
     Minimizes the NLL of mean_t softmax(z_t / temperature) (Guo 2017, section 4.2, of the MC mean
-    rather than of single passes). Guarded by cross-fitting: if temperatures fitted on nine tenths
-    of the rows do not make the other tenths likelier, the answer stays as it is.
+    rather than of single passes). A hundred rows with five errors among them say little about a
+    temperature, so the deterministic answer is believed as much as `PRIOR_ROWS` labels would be:
+    the cross-entropy of the MC mean under it is added with that weight. Guarded by cross-fitting:
+    if temperatures fitted on nine tenths of the rows do not make the other tenths likelier, the
+    answer stays as it is.
+
+    The temperature belongs to the T passes of ``samples``: averaging few passes blurs less than
+    averaging many, so answers of very different T are corrected a little too much or too little.
 
     Args:
         samples: probabilities of each pass, (T, B, C).
         labels: (B,).
+        deterministic: probabilities without dropout, (B, C).
 
     Returns:
         The temperature, 1 where the guard refused, and a sentence for the card.
@@ -230,30 +243,36 @@ def fit_temperature(samples: Floats, labels: NDArray[np.int64]) -> tuple[float, 
     logits = np.log(np.maximum(samples, np.finfo(np.float64).tiny))  # (T, B, C)
     before = nll(samples.mean(0), labels)
     fold = np.arange(len(labels)) % _FOLDS
+    beliefs = _beliefs(labels, deterministic)
     after = 0.0
     for k in np.unique(fold):
         rest, held = fold != k, fold == k
-        temperature = _best(logits[:, rest], labels[rest])
-        after += held.mean() * _tempered_nll(logits[:, held], labels[held], temperature)
+        temperature = _best(logits[:, rest], beliefs[rest])
+        after += held.mean() * nll(_tempered(logits[:, held], temperature), labels[held])
     if not after < before:
         return 1.0, f"temperature 1: fitting one left the held-out NLL at {before:.4f} or more"
-    best = _best(logits, labels)
+    best = _best(logits, beliefs)
     return best, f"temperature {best:.4f}: held-out NLL {before:.4f} -> {after:.4f} (cross-fitted)"
 
 
-def _best(logits: Floats, labels: NDArray[np.int64]) -> float:
+def _beliefs(labels: NDArray[np.int64], deterministic: Floats) -> Floats:
+    """What each row is taken to be, (B, C): its label, blended with the deterministic answer."""
+    weight = PRIOR_ROWS / (PRIOR_ROWS + len(labels))
+    return (1 - weight) * np.eye(deterministic.shape[1])[labels] + weight * deterministic
+
+
+def _best(logits: Floats, beliefs: Floats) -> float:
     def loss(log_temperature: float) -> float:
-        return _tempered_nll(logits, labels, float(np.exp(log_temperature)))
+        mean = _tempered(logits, float(np.exp(log_temperature)))
+        return float(-np.mean(np.sum(beliefs * np.log(np.maximum(mean, TINY)), axis=1)))
 
     found = minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded")
     return float(np.exp(found.x))
 
 
-def _tempered_nll(logits: Floats, labels: NDArray[np.int64], temperature: float) -> float:
-    scaled = logits / temperature
-    chosen = np.take_along_axis(scaled, labels[None, :, None], 2)[..., 0]  # (T, B)
-    log_p = chosen - logsumexp(scaled, axis=2)
-    return float(-np.mean(logsumexp(log_p, axis=0) - np.log(len(logits))))
+def _tempered(logits: Floats, temperature: float) -> Floats:
+    """mean_t softmax(z_t / temperature), (B, C)."""
+    return np.asarray(softmax(logits / temperature, axis=2).mean(0))
 
 
 def fit_noise(mean: Floats, epistemic: Floats, targets: Floats) -> tuple[float, ...]:
@@ -282,8 +301,8 @@ def _width(recipe: CalibrationRecipe, answer: Regression) -> Floats | float:
     return answer.std if recipe.interval == "normalized" else 1.0
 
 
-def _epistemic(answer: Classification | Regression) -> Floats:
-    """One number a row: nats, or variances in units of the training target's, averaged."""
+def row_epistemic(answer: Classification | Regression) -> Floats:
+    """One number a row, (B,): nats, or variances in units of the training target's, averaged."""
     if isinstance(answer, Classification):
         return answer.epistemic
     scale = np.where(answer.target_variance > 0, answer.target_variance, 1.0)

@@ -100,8 +100,9 @@ def assess(
 
     if recipe.task == "classification":
         few = slice(0, _TEMPERATURE_ROWS)
-        passes = posterior().sample(validation.x[few])
-        temperature, note = fit_temperature(passes, validation.y[few])
+        x, y = validation.x[few], validation.y[few]
+        fixed = posterior().predict(x).deterministic.probabilities
+        temperature, note = fit_temperature(posterior().sample(x), y, fixed)
         calibration = Calibration(temperature=temperature, notes=(note,))
     else:
         calibration = Calibration(target_variance=tuple(dataset.train.y.var(0)))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from mcdrop import calibration
 from mcdrop.calibration import Calibration, Reference, fit_noise, fit_temperature
 from mcdrop.errors import InputError
 from mcdrop.recipe import CalibrationRecipe
@@ -41,7 +42,7 @@ def measured(rows: int = 1000, **recipe: object) -> Reference:
 @pytest.mark.parametrize("temperature", [0.5, 2.0])
 def test_temperature_of_the_mean_is_recovered(temperature: float) -> None:
     passes, y = classify(0, 4000, temperature)
-    fitted, note = fit_temperature(passes, y)
+    fitted, note = fit_temperature(passes, y, passes.mean(0))
     assert fitted == pytest.approx(1 / temperature, rel=0.1)
     assert "held-out NLL" in note
 
@@ -49,7 +50,8 @@ def test_temperature_of_the_mean_is_recovered(temperature: float) -> None:
 def test_temperature_is_left_alone_where_it_does_not_help() -> None:
     left = 0
     for seed in range(20):
-        temperature, note = fit_temperature(*classify(seed, 200))
+        passes, y = classify(seed, 200)
+        temperature, note = fit_temperature(passes, y, passes.mean(0))
         left += temperature == 1.0
         assert (temperature == 1.0) == ("fitting one left" in note)
     assert 5 <= left <= 20  # a calibrated model: the fit is noise, and often refused
@@ -58,8 +60,24 @@ def test_temperature_is_left_alone_where_it_does_not_help() -> None:
 def test_temperature_survives_impossible_labels() -> None:
     passes = np.zeros((T, 6, 2))
     passes[..., 0] = 1
-    temperature, _ = fit_temperature(passes, np.array([0, 0, 0, 0, 0, 1]))
+    temperature, _ = fit_temperature(passes, np.array([0, 0, 0, 0, 0, 1]), passes[0])
     assert np.isfinite(temperature)
+
+
+def test_a_calibrated_deterministic_answer_steadies_few_labels(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """100 labels of logits half as large as they should be, 24 times."""
+    errors: dict[int, list[float]] = {0: [], calibration.PRIOR_ROWS: []}
+    for seed in range(24):
+        passes, y = classify(seed, 100, temperature=2.0)
+        truth = passes**2 / (passes**2).sum(2, keepdims=True)
+        for rows, found in errors.items():
+            monkeypatch.setattr(calibration, "PRIOR_ROWS", rows)
+            temperature, _ = fit_temperature(passes, y, truth.mean(0))
+            found.append(np.log(temperature / 0.5))
+    alone, together = (np.sqrt(np.mean(np.square(found))) for found in errors.values())
+    assert together < 0.6 * alone
 
 
 def test_noise_is_recovered_within_its_standard_error() -> None:

@@ -17,6 +17,7 @@ from mcdrop.metrics.classification import (
     ece,
     nll,
 )
+from mcdrop.metrics.estimate import Estimate, binomial_interval, estimate, share
 from mcdrop.metrics.regression import (
     crps_gaussian,
     gaussian_nll,
@@ -29,11 +30,13 @@ from mcdrop.metrics.selective import augrc, aupr, aurc, auroc, coverage_at_risk,
 from mcdrop.uncertainty import Classification, Regression
 
 __all__ = [
+    "Estimate",
     "accuracy",
     "augrc",
     "aupr",
     "aurc",
     "auroc",
+    "binomial_interval",
     "bootstrap_interval",
     "brier",
     "brier_decomposition",
@@ -41,6 +44,7 @@ __all__ = [
     "coverage_at_risk",
     "crps_gaussian",
     "ece",
+    "estimate",
     "fpr95",
     "gaussian_nll",
     "interval_coverage",
@@ -48,6 +52,7 @@ __all__ = [
     "nll",
     "quantile_calibration_error",
     "rmse",
+    "share",
     "summarize",
 ]
 
