@@ -26,7 +26,10 @@ from mcdrop.data.npz import Array, Member, open_member
 from mcdrop.data.preprocessing import ArrayPreprocessing, Preprocessing, TablePreprocessing
 from mcdrop.errors import DataError
 
-__all__ = ["Block", "count_rows", "read_arrays", "read_batches", "read_table"]
+__all__ = [
+    *("Block", "check_shape", "count_rows", "encodable", "is_list", "lists"),
+    *("read_arrays", "read_batches", "read_table", "reading", "recut"),
+]
 
 Block: TypeAlias = pa.Table | Array
 """What a preprocessing encodes: a table for named columns, an array otherwise."""
@@ -41,7 +44,7 @@ _UNREADABLE = (
 def count_rows(path: Path) -> int | None:
     """How many rows ``path`` holds, where that is known without reading them (not in CSV)."""
     suffix = _suffix(path)
-    with _reading(path):
+    with reading(path):
         if suffix == ".npz":
             with open_member(path, "x") as member:
                 return member.shape[0]
@@ -71,7 +74,7 @@ def read_batches(path: Path, preprocessing: Preprocessing, *, rows: int) -> Iter
     }
     reader = readers[_suffix(path)]
     count = 0
-    with _reading(path):
+    with reading(path):
         for block in reader(path, preprocessing, rows):
             yield block
             count += len(block)
@@ -89,12 +92,27 @@ def read_table(path: Path, text: Collection[str] = ()) -> pa.Table:
         DataError: absent, of another kind, truncated or without rows.
     """
     suffix = _suffix(path)
-    with _reading(path):
+    with reading(path):
         if suffix == ".npz":
             raise DataError("holds arrays, wanted a table: give CSV or Parquet")
         table = pq.read_table(path) if suffix == ".parquet" else csv_files.read(path, text)
         _check_some(table.num_rows)
     return table
+
+
+def encodable(table: pa.Table, preprocessing: Preprocessing) -> Block:
+    """A whole table (without its target) as what ``preprocessing.encode`` takes.
+
+    Raises:
+        DataError: its columns are not the model's.
+    """
+    names = table.column_names
+    if isinstance(preprocessing, TablePreprocessing):
+        _check_lacks(names, preprocessing.columns)
+        return table.select(list(preprocessing.columns))
+    if names != ["x"]:
+        _check_width(names, preprocessing)
+    return _plain(table, preprocessing)
 
 
 def read_arrays(path: Path) -> tuple[Array, Array]:
@@ -103,7 +121,7 @@ def read_arrays(path: Path) -> tuple[Array, Array]:
     Raises:
         DataError: absent, truncated, without rows, or of unequal lengths.
     """
-    with _reading(path):
+    with reading(path):
         x, y = (_read_member(path, key) for key in ("x", "y"))
         _check_some(len(x))
         if len(x) != len(y):
@@ -127,7 +145,7 @@ def _suffix(path: Path) -> str:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
+def reading(path: Path | str) -> Iterator[None]:
     """Turn what is raised for a bad file into a DataError that names it."""
     try:
         yield
@@ -148,7 +166,7 @@ def _csv_blocks(path: Path, preprocessing: Preprocessing, rows: int) -> Iterator
         types = dict.fromkeys(names, pa.float64())
         _check_width(names, preprocessing)
     with csv_files.stream(path, types) as batches:
-        for table in _recut(batches, rows):
+        for table in recut(batches, rows):
             yield _plain(table, preprocessing)
 
 
@@ -159,22 +177,22 @@ def _parquet_blocks(path: Path, preprocessing: Preprocessing, rows: int) -> Iter
         if isinstance(preprocessing, TablePreprocessing):
             wanted = list(preprocessing.columns)
             _check_lacks(names, wanted)
-        elif "x" in names and _is_list(schema.field("x").type):
+        elif "x" in names and is_list(schema.field("x").type):
             wanted = ["x"]
         else:
             wanted = names
             _check_width(names, preprocessing)
-        for table in _recut(file.iter_batches(batch_size=rows, columns=wanted), rows):
+        for table in recut(file.iter_batches(batch_size=rows, columns=wanted), rows):
             yield _plain(table.select(wanted), preprocessing)
 
 
 def _npz_blocks(path: Path, preprocessing: Preprocessing, rows: int) -> Iterator[Block]:
     with open_member(path, "x") as member:
-        _check_shape(member, preprocessing)
+        check_shape(member, preprocessing)
         yield from member.blocks(rows)
 
 
-def _recut(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
+def recut(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
     """The same rows in tables of exactly ``rows`` rows, the last one shorter."""
     held: list[pa.RecordBatch] = []
     count = 0
@@ -194,17 +212,23 @@ def _plain(table: pa.Table, preprocessing: Preprocessing) -> Block:
     """The table itself for a table's preprocessing; for arrays, its numbers (B, D)."""
     if isinstance(preprocessing, TablePreprocessing):
         return table
-    if table.column_names == ["x"] and _is_list(table["x"].type):
-        return _lists(table["x"].combine_chunks(), preprocessing.features)
+    if table.column_names == ["x"] and is_list(table["x"].type):
+        return lists(table["x"].combine_chunks(), preprocessing.features)
     return np.column_stack([numbers(table[name], name) for name in table.column_names])
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a column's values are lists."""
     types = pa.types
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
-def _lists(column: pa.Array, features: int) -> NDArray[np.float64]:
+def lists(column: pa.Array, features: int) -> NDArray[np.float64]:
+    """A column of lists of ``features`` numbers each, as (B, D).
+
+    Raises:
+        DataError: a list has another length, or is no list of numbers.
+    """
     lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
     if (lengths != features).any():  # the length of a null is NaN, so it differs too
         raise DataError(f"column 'x' has lists of {lengths.min():g} numbers, wanted {features}")
@@ -230,7 +254,7 @@ def _check_width(names: list[str], preprocessing: ArrayPreprocessing) -> None:
         )
 
 
-def _check_shape(member: Member, preprocessing: Preprocessing) -> None:
+def check_shape(member: Member, preprocessing: Preprocessing) -> None:
     """Refuse rows of a wrong width before any is read."""
     width = int(np.prod(member.shape[1:]))
     if isinstance(preprocessing, ArrayPreprocessing):

@@ -56,7 +56,7 @@ def idx_images(
         source: "mnist" or "fashion-mnist".
         part: the training or the test part; the other's files are not needed.
         data_root: torchvision's ``root``, or the folder of the idx files themselves, gzipped or
-            not. None: torchvision downloads to the user's cache, once.
+            not, or the folder above it. None: torchvision downloads to the user's cache, once.
 
     Raises:
         DataError: a file is absent, altered or damaged, or cannot be downloaded.
@@ -109,6 +109,9 @@ def _candidates(root: Path, source: str, stem: str) -> Iterator[Path]:
     raw = Path(_TORCHVISION[source]) / "raw"
     for place in (root / raw, root / source / raw, root):
         yield from (p for p in (place / f"{stem}.gz", place / stem) if p.is_file())
+    for path in sorted(root.glob(f"*/{stem}.gz")):  # a folder of sets, each in one of its own
+        if _is_own(source, path, path.read_bytes()):
+            yield path
 
 
 def _download(folder: str, root: Path) -> None:
@@ -125,11 +128,15 @@ def _download(folder: str, root: Path) -> None:
 
 def _check_md5(source: str, path: Path, content: bytes) -> None:
     """Refuse a file that is not the set's own: MNIST and Fashion-MNIST share their file names."""
+    if not _is_own(source, path, content):
+        raise DataError(f"{path} is not the {source} file of that name: get it again")
+
+
+def _is_own(source: str, path: Path, content: bytes) -> bool:
     from torchvision import datasets
 
     known = dict(getattr(datasets, _TORCHVISION[source]).resources)
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() != known[path.name]:
-        raise DataError(f"{path} is not the {source} file of that name: get it again")
+    return bool(hashlib.md5(content, usedforsecurity=False).hexdigest() == known[path.name])
 
 
 def _parse_idx(content: bytes) -> NDArray[np.uint8]:

@@ -24,7 +24,7 @@ from mcdrop.data.synthetic import make
 from mcdrop.data.truth import class_indices, class_labels, outputs, read_labeled
 from mcdrop.recipe import Recipe
 
-__all__ = ["Dataset", "Split", "load_dataset", "raw_split"]
+__all__ = ["Dataset", "Split", "load_dataset", "raw_split", "raw_test"]
 
 Part = Literal["train", "test"]
 
@@ -103,8 +103,7 @@ def load_dataset(recipe: Recipe, data_root: Path | None = None, base: Path = Pat
         DataError: data that are absent, damaged, or do not fit the recipe.
     """
     source = _read(recipe, data_root, base)
-    groups = source.y if source.classes else np.zeros(len(source.y), np.int64)
-    places = part_rows(recipe.data, recipe.seed, groups, own=source.held.keys())
+    places = _places(recipe, source)
     preprocessing = source.fit(_take(source.rows, places["train"]))
     x = _encode(preprocessing, source.rows)  # all at once, so that errors name the file's rows
     parts = {part: Split(x[rows], source.y[rows]) for part, rows in places.items()}
@@ -118,6 +117,22 @@ def load_dataset(recipe: Recipe, data_root: Path | None = None, base: Path = Pat
         fingerprint=source.fingerprint,
         source=source.name,
     )
+
+
+def raw_test(
+    recipe: Recipe, data_root: Path | None = None, base: Path = Path()
+) -> tuple[Block, NDArray[Any], str]:
+    """The raw rows of the recipe's test part, their truth, and the data's fingerprint.
+
+    Arguments and errors are those of `load_dataset`, whose ``test`` these rows are, encoded.
+    """
+    source = _read(recipe, data_root, base)
+    if "test" in source.held:
+        rows, y = source.held["test"]
+    else:
+        places = _places(recipe, source)["test"]
+        rows, y = _take(source.rows, places), source.y[places]
+    return rows, y, source.fingerprint
 
 
 def raw_split(
@@ -144,6 +159,11 @@ def raw_split(
         rows = held if part == "test" else kept
         return pixels[rows], y[rows]
     return idx_images(source, part, data_root)
+
+
+def _places(recipe: Recipe, source: _Source) -> dict[str, Places]:
+    groups = source.y if source.classes else np.zeros(len(source.y), np.int64)
+    return part_rows(recipe.data, recipe.seed, groups, own=source.held.keys())
 
 
 def _read(recipe: Recipe, data_root: Path | None, base: Path) -> _Source:
