@@ -44,6 +44,8 @@ class Augmentation:
         Edges are repeated where a shift moves the picture away from them.
         """
         recipe, rows = self.recipe, len(x)
+        if not recipe:
+            return x
         pictures = x.view(rows, *self.shape)  # (B, H, W)
         if recipe.flip:
             flipped = torch.rand(rows, generator=generator) < 0.5

@@ -24,6 +24,8 @@ def test_nothing_asked_nothing_changed() -> None:
     state = generator.get_state()
     assert torch.equal(Augmentation(AugmentationRecipe(), (4, 5))(x, generator), x)
     assert torch.equal(generator.get_state(), state)
+    columns = Augmentation(AugmentationRecipe(), ())  # rows of a table have no shape
+    assert torch.equal(columns(x, generator), x)
 
 
 def test_half_of_the_rows_are_mirrored() -> None:
