@@ -14,18 +14,20 @@ from typing import Any
 from torch import nn
 
 from mcdrop.calibration import RISKS, Calibration, Reference, fit_noise, fit_temperature
-from mcdrop.data.sources import Dataset, load_dataset
+from mcdrop.data.images import CLASSES
+from mcdrop.data.sources import Dataset, load_dataset, raw_split
 from mcdrop.metrics import summarize
 from mcdrop.network import DropoutMLP
 from mcdrop.posterior import Posterior
 from mcdrop.recipe import Recipe
-from mcdrop.repository import checkpoint_path, prepare, save
+from mcdrop.repository import Examples, checkpoint_path, prepare, save
 from mcdrop.training import Epoch, fit, ignore
 
 __all__ = ["assess", "train"]
 
 _PARTS = ("train", "validation", "calibration", "test")
 _TEMPERATURE_ROWS = 4096  # enough for one number, and their passes fit in memory
+_EXAMPLES = 16
 _LIBRARIES = ("mcdrop", "torch", "torchvision", "numpy", "pyarrow", "scikit-learn", "safetensors")
 
 
@@ -84,7 +86,8 @@ def train(
         "metrics": metrics,
     }
     files = {"history.csv": fitted.history_csv}
-    folder = save(repository, name, fitted.network, reference, fields, files)
+    examples = _examples(recipe, data_root)
+    folder = save(repository, name, fitted.network, reference, fields, files, examples)
     checkpoint.unlink(missing_ok=True)
     return folder
 
@@ -125,6 +128,20 @@ def assess(
         promises = tuple(reference.promise(risk) for risk in RISKS)
         calibration = calibration.model_copy(update={"promises": promises})
     return calibration, reference, metrics
+
+
+def _examples(recipe: Recipe, data_root: Path | None) -> Examples | None:
+    """Test rows of a named set of images, which anyone may see; of the user's own files, none."""
+    classes = CLASSES.get(recipe.data.source)
+    if classes is None:
+        return None
+    rows, labels = raw_split(
+        recipe.data.source, "test", data_root, seed=recipe.seed, share=recipe.data.test_share
+    )
+    few = slice(0, _EXAMPLES)
+    return Examples(
+        rows=[row.ravel().tolist() for row in rows[few]], labels=[classes[i] for i in labels[few]]
+    )
 
 
 def _provenance(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:

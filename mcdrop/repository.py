@@ -14,12 +14,12 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import safetensors.numpy
 import safetensors.torch
 import torch
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from mcdrop.calibration import Calibration, Reference
 from mcdrop.data.preprocessing import Preprocessing
@@ -29,9 +29,11 @@ from mcdrop.recipe import Recipe, Task
 
 __all__ = [
     "Card",
+    "Examples",
     "ModelEntry",
     "checkpoint_path",
     "list_models",
+    "load_examples",
     "load_network",
     "load_reference",
     "locate",
@@ -43,6 +45,7 @@ __all__ = [
 
 WEIGHTS = "model.safetensors"
 REFERENCE = "reference.safetensors"
+EXAMPLES = "examples.json"
 CARD = "card.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -75,11 +78,29 @@ class Card(BaseModel):
     libraries: dict[str, str] = Field(description="versions of what trained it")
     weights_sha256: Sha256
     reference_sha256: Sha256 = Field(description="of the calibration rows' file")
+    examples_sha256: Sha256 | None = Field(
+        None, description="of the example rows' file; None where the version has none"
+    )
 
     @property
     def out_features(self) -> int:
         """Width C of the network's output."""
         return len(self.classes) or len(self.targets)
+
+
+class Examples(BaseModel):
+    """Some raw rows of the test part, for people to try the model on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rows: tuple[tuple[Number, ...], ...] = Field((), description="flat, in the model's raw unit")
+    labels: tuple[str, ...] = Field((), description="the true class of each row")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(self.rows) != len(self.labels):
+            raise ValueError(f"got {len(self.labels)} labels of {len(self.rows)} rows")
+        return self
 
 
 @dataclass(frozen=True)
@@ -187,6 +208,22 @@ def load_reference(path: Path, card: Card) -> Reference:
         raise RepositoryError(f"{path / REFERENCE} does not fit its card: {error}") from None
 
 
+def load_examples(path: Path, card: Card) -> Examples:
+    """The example rows of the version folder ``path``; no rows where it came without them.
+
+    Raises:
+        RepositoryError: the file is absent, altered, or not of examples.
+    """
+    if card.examples_sha256 is None:
+        return Examples()
+    content = _read_checked(path / EXAMPLES, card.examples_sha256)
+    try:
+        return Examples.model_validate_json(content)
+    except ValidationError as error:
+        fault = error.errors()[0]["msg"]
+        raise RepositoryError(f"{path / EXAMPLES} holds no examples: {fault}") from None
+
+
 def prepare(root: Path, name: str) -> Path:
     """The folder of model ``name``, made if it is not there: ask before a long training.
 
@@ -211,6 +248,7 @@ def save(
     reference: Reference,
     fields: Mapping[str, Any],
     files: Mapping[str, str] | None = None,
+    examples: Examples | None = None,
 ) -> Path:
     """Write a new version of ``name`` and return its folder.
 
@@ -224,6 +262,7 @@ def save(
         reference: its arrays become ``reference.safetensors``.
         fields: the card's fields but ``name``, ``version`` and the hashes.
         files: further text files of the version, by name.
+        examples: rows to try the model on; anyone who may ask the model may see them.
 
     Raises:
         RepositoryError: the name cannot be a folder, or the repository cannot be written.
@@ -234,6 +273,10 @@ def save(
     arrays = safetensors.numpy.save(dict(reference.arrays))
     place = {"name": name, "version": 1}  # the folders say so; not in the file
     hashes = {"weights_sha256": _sha256(weights), "reference_sha256": _sha256(arrays)}
+    texts = dict(files or {})
+    if examples is not None:
+        texts[EXAMPLES] = examples.model_dump_json()
+        hashes["examples_sha256"] = _sha256(texts[EXAMPLES].encode())
     card = Card.model_validate({**fields, **place, **hashes})
     text = card.model_dump_json(indent=2, exclude=set(place)) + "\n"
     try:
@@ -241,7 +284,7 @@ def save(
         try:
             (part / WEIGHTS).write_bytes(weights)
             (part / REFERENCE).write_bytes(arrays)
-            for file, body in {**(files or {}), CARD: text}.items():
+            for file, body in {**texts, CARD: text}.items():
                 (part / file).write_text(body, encoding="utf-8")
             part.chmod(0o755)
             return _publish(part, folder)

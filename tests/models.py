@@ -35,7 +35,11 @@ def random_pixels(rows: int, seed: int = 0) -> np.ndarray:
 
 
 def save_random_classifier(
-    root: Path, name: str = "tiny", seed: int = 0, fields: Mapping[str, Any] | None = None
+    root: Path,
+    name: str = "tiny",
+    seed: int = 0,
+    fields: Mapping[str, Any] | None = None,
+    examples: repository.Examples | None = None,
 ) -> Path:
     """A version of an untrained 64-16-10 classifier of digits."""
     recipe = Recipe.model_validate(
@@ -63,4 +67,5 @@ def save_random_classifier(
             "libraries": {},
             **(fields or {}),
         },
+        examples=examples,
     )

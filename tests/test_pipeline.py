@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import mcdrop
+from mcdrop.data.sources import raw_split
 from mcdrop.recipe import Recipe
-from mcdrop.repository import read_card
+from mcdrop.repository import Examples, load_examples, read_card
 
 
 def noisy_table(folder: Path, rows: int = 4000) -> None:
@@ -60,3 +61,22 @@ def test_a_finished_training_leaves_its_history_and_no_checkpoint(models: dict[s
     folder = models["learned"]
     assert {p.name for p in folder.iterdir()} >= {"card.json", "history.csv", "model.safetensors"}
     assert not [p for p in folder.parent.iterdir() if p.name.startswith(".")]
+
+
+def test_a_named_set_gives_test_rows_as_examples_and_a_user_s_own_table_none(
+    digits_model: Path, models: dict[str, Path]
+) -> None:
+    pixels, labels = raw_split("digits", "test")
+    examples = load_examples(digits_model, read_card(digits_model))
+    assert len(examples.rows) == 16
+    np.testing.assert_array_equal(examples.rows, pixels[:16].reshape(16, 64))
+    assert list(examples.labels) == [str(label) for label in labels[:16]]
+    table = models["constant"]
+    assert load_examples(table, read_card(table)) == Examples()
+    assert not (table / "examples.json").exists()
+
+
+def test_a_column_says_what_training_rows_spanned(models: dict[str, Path]) -> None:
+    (x,) = read_card(models["constant"]).preprocessing.numeric
+    assert -1 <= x.minimum < -0.99
+    assert 0.99 < x.maximum <= 1

@@ -92,7 +92,14 @@ def _fit_numbers(values: NDArray[np.float64], name: str) -> NumericColumn:
     if not np.isfinite(std):
         raise DataError(f"column {name!r} holds an infinite number, or one too large: mend the row")
     std = std if std > 1e-12 * abs(mean) else 1.0  # a constant, up to rounding
-    return NumericColumn(name=name, mean=mean, std=std, missing=len(known) < len(values))
+    return NumericColumn(
+        name=name,
+        mean=mean,
+        std=std,
+        missing=len(known) < len(values),
+        minimum=float(known.min()),
+        maximum=float(known.max()),
+    )
 
 
 def _fit_labels(values: Labels, name: str) -> CategoricalColumn:

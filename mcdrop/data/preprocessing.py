@@ -103,6 +103,8 @@ class NumericColumn(_Frozen):
     missing: bool = Field(
         description="whether training rows missed the value, so that a second slot marks it"
     )
+    minimum: float | None = Field(None, description="least value of the training rows")
+    maximum: float | None = Field(None, description="greatest value of the training rows")
 
     @property
     def width(self) -> int:
