@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo serve test lint format lock clean
+.PHONY: setup demo serve test coverage lint format lock release-check clean
 
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -12,6 +12,8 @@ $(STAMP): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --constraint requirements.lock --editable '.[dev]'
 	touch $@
+
+setup: $(STAMP)  ## Everything that development needs, in .venv.
 
 # After "|": a newer installation is no reason to train a version anew.
 models/digits/1: | $(STAMP)
@@ -26,6 +28,12 @@ serve: models/digits/1 $(STAMP)  ## Serve the repository on http://127.0.0.1:800
 test: $(STAMP) lint  ## Lint, type-check and test.
 	$(BIN)/python -m pytest
 
+coverage: $(STAMP)  ## What the tests run of the code, servers and their workers included.
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -39,5 +47,8 @@ lock: $(STAMP)  ## Pin every dependency, for every platform and supported Python
 	$(BIN)/uv pip compile --quiet --universal --all-extras --no-emit-index-url --no-annotate \
 	  --no-header --python-version 3.11 pyproject.toml --output-file requirements.lock
 
+release-check: $(STAMP)  ## Whether the committed state can be released.
+	.ci/release-check
+
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf .coverage* .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
