@@ -4,6 +4,7 @@ Knows arguments, progress bars and tables. Refuses to know how anything is done:
 few calls into the library. Imports the library, and the service, only when a command needs them.
 """
 
+import signal
 import sys
 
 import typer
@@ -34,7 +35,11 @@ for _command in (train, compare, search, serve, score, predict, models, key):
 
 
 def main() -> None:
-    """Run the command line; known errors become one line and exit code 1."""
+    """Run the command line; known errors become one line and exit code 1.
+
+    SIGTERM stops a command as Ctrl-C does: a container's first process would else ignore it.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except McdropError as error:

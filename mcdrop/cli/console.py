@@ -3,7 +3,6 @@
 Knows terminals. Refuses to know what is said.
 """
 
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,18 +29,12 @@ def show(table: Table) -> None:
 
 @contextmanager
 def stoppable(message: str = "stopped; nothing was written") -> Iterator[None]:
-    """Let Ctrl-C or SIGTERM end a command with ``message`` and exit code 130, as shells have it.
-
-    A container is stopped by SIGTERM, which its first process ignores unless told otherwise.
-    """
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Let Ctrl-C end a command with ``message`` and exit code 130, the shell's convention."""
     try:
         yield
     except KeyboardInterrupt:
         say(message)
         raise typer.Exit(130) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def progress_bar() -> Progress:
