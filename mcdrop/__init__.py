@@ -12,16 +12,29 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mcdrop.client import AsyncClient, Client
     from mcdrop.network import DropoutMLP
     from mcdrop.pipeline import train
     from mcdrop.posterior import Posterior
     from mcdrop.predictor import Predictor, load
     from mcdrop.recipe import Recipe, load_recipe
 
-__all__ = ["DropoutMLP", "Posterior", "Predictor", "Recipe", "load", "load_recipe", "train"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "DropoutMLP",
+    "Posterior",
+    "Predictor",
+    "Recipe",
+    "load",
+    "load_recipe",
+    "train",
+]
 __version__ = _version("mcdrop")
 
 _HOMES = {
+    "AsyncClient": "client",
+    "Client": "client",
     "DropoutMLP": "network",
     "Posterior": "posterior",
     "Predictor": "predictor",

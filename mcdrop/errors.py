@@ -6,7 +6,8 @@
     │   └── DataError       a data file, column or value
     ├── NetworkError        a network whose randomness cannot be seen (also a TypeError)
     ├── TrainingError       training cannot go on (a loss that is not finite, say)
-    └── RepositoryError     a model that is absent, incomplete or altered on disk
+    ├── RepositoryError     a model that is absent, incomplete or altered on disk
+    └── ServiceError        a server that did not answer, or would not
 
 Every message says what came, what was wanted and how to mend it. Each exception takes that one
 string, so it pickles. This module knows nothing of the rest of the library.
@@ -19,6 +20,7 @@ __all__ = [
     "NetworkError",
     "RecipeError",
     "RepositoryError",
+    "ServiceError",
     "TrainingError",
 ]
 
@@ -49,3 +51,7 @@ class TrainingError(McdropError, RuntimeError):
 
 class RepositoryError(McdropError, LookupError):
     """A model that is absent, incomplete or altered on disk."""
+
+
+class ServiceError(McdropError, RuntimeError):
+    """A server that did not answer, or would not."""

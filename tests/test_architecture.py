@@ -33,9 +33,9 @@ FLOORS = [
     },
     {"engine", "loop"},
     {"posterior", "training", "tensorboard", "plots", "calibration"},
-    {"repository", "many"},
-    {"predictor"},
-    {"scoring", "pipeline"},
+    {"repository", "many", "assessment"},
+    {"predictor", "model_card", "packing"},
+    {"scoring", "pipeline", "evaluation", "client"},
     {"compare", "search"},
     {"cli", "mcdrop_service"},
 ]
