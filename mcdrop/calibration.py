@@ -6,6 +6,7 @@ and networks.
 """
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Annotated, Any
@@ -23,13 +24,26 @@ from mcdrop.predictions import Predictions, extend
 from mcdrop.recipe import CalibrationRecipe
 from mcdrop.uncertainty import TINY, Classification, Regression
 
-__all__ = ["Calibration", "Promise", "Reference", "fit_noise", "fit_temperature", "row_epistemic"]
+__all__ = [
+    "Calibration",
+    "FittedTemperature",
+    "Promise",
+    "Reference",
+    "fit_classes",
+    "fit_noise",
+    "fit_temperature",
+    "row_epistemic",
+]
 
 _NOISE = np.logspace(-6, 1, 281)
 _FOLDS = 10
 _TEMPERATURES = (0.05, 20.0)
 PRIOR_ROWS = 200
 """Rows of labels that the deterministic answer counts for when a temperature is fitted."""
+SPREADS = (1.0, 0.5, 0.25, 0.125)
+"""Shares of dropout's variance that passes may keep."""
+WORSE = 0.002
+"""Nats by which the MC answer may be less likely than the deterministic one."""
 RISKS = (0.01, 0.02, 0.05, 0.1)
 """Error rates whose thresholds a card states."""
 
@@ -56,6 +70,12 @@ class Calibration(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     temperature: float = Field(1.0, gt=0, description="divides the logits before averaging")
+    spread: float = Field(
+        1.0,
+        gt=0,
+        le=1,
+        description="classification: share of dropout's variance p / (1 - p) that passes keep",
+    )
     noise: tuple[Variance, ...] = Field(
         (), description="regression: 1/tau of each target; none where the variance is learned"
     )
@@ -67,7 +87,7 @@ class Calibration(BaseModel):
 
     @property
     def options(self) -> dict[str, Any]:
-        """Keyword arguments for `mcdrop.Posterior`."""
+        """Keyword arguments for `mcdrop.Posterior` of the network at this `spread`."""
         if not self.target_variance:
             return {"temperature": self.temperature}
         target = {"target_variance": np.array(self.target_variance)}
@@ -217,9 +237,50 @@ class Reference:
         return limits
 
 
+def fit_classes(
+    sample: Callable[[float], Floats], labels: NDArray[np.int64], deterministic: Floats
+) -> Calibration:
+    """How a classification is corrected: its temperature, and how far its passes may spread.
+
+    Averaging passes that disagree blurs the answer more than any temperature can mend, where
+    dropout was meant to train by rather than to predict by (UCI Letter: NLL .14 without dropout,
+    .16 with it at the best temperature). So dropout keeps all its variance while the MC answer is
+    as likely on held-out rows as the deterministic one, `WORSE` nats aside, and otherwise the
+    largest of `SPREADS` that is; the temperature is fitted anew for each.
+
+    Args:
+        sample: from a spread to the probabilities of each pass, (T, B, C).
+        labels: (B,).
+        deterministic: probabilities without dropout, (B, C).
+    """
+    fixed = nll(deterministic, labels)
+    for spread in SPREADS:
+        fitted = fit_temperature(sample(spread), labels, deterministic)
+        if fitted.nll <= fixed + WORSE:
+            break
+    notes = [fitted.note]
+    if spread < 1:
+        notes.append(f"dropout keeps {spread:g} of its variance p / (1 - p), for better likelihood")
+    if fitted.nll > fixed + WORSE:
+        notes.append(
+            f"the MC answer is worse calibrated than the deterministic one all the same: "
+            f"held-out NLL {fitted.nll:.4f} against {fixed:.4f}"
+        )
+    return Calibration(temperature=fitted.temperature, spread=spread, notes=tuple(notes))
+
+
+@dataclass(frozen=True)
+class FittedTemperature:
+    """A temperature, the cross-fitted ``nll`` of what is served, and a note for the card."""
+
+    temperature: float
+    nll: float
+    note: str
+
+
 def fit_temperature(
     samples: Floats, labels: NDArray[np.int64], deterministic: Floats
-) -> tuple[float, str]:
+) -> FittedTemperature:
     """The temperature that makes the mean over passes most likely, and what to say about it.
 
     Minimizes the NLL of mean_t softmax(z_t / temperature) (Guo 2017, section 4.2, of the MC mean
@@ -238,7 +299,7 @@ def fit_temperature(
         deterministic: probabilities without dropout, (B, C).
 
     Returns:
-        The temperature, 1 where the guard refused, and a sentence for the card.
+        The temperature, 1 where the guard refused, and what it is worth.
     """
     logits = np.log(np.maximum(samples, np.finfo(np.float64).tiny))  # (T, B, C)
     before = nll(samples.mean(0), labels)
@@ -250,9 +311,11 @@ def fit_temperature(
         temperature = _best(logits[:, rest], beliefs[rest])
         after += held.mean() * nll(_tempered(logits[:, held], temperature), labels[held])
     if not after < before:
-        return 1.0, f"temperature 1: fitting one left the held-out NLL at {before:.4f} or more"
+        note = f"temperature 1: fitting one left the held-out NLL at {before:.4f} or more"
+        return FittedTemperature(1.0, before, note)
     best = _best(logits, beliefs)
-    return best, f"temperature {best:.4f}: held-out NLL {before:.4f} -> {after:.4f} (cross-fitted)"
+    note = f"temperature {best:.4f}: held-out NLL {before:.4f} -> {after:.4f} (cross-fitted)"
+    return FittedTemperature(best, after, note)
 
 
 def _beliefs(labels: NDArray[np.int64], deterministic: Floats) -> Floats:

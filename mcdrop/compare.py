@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 from mcdrop import plots
+from mcdrop.assessment import assess
 from mcdrop.data.sources import Dataset, Split, load_dataset
 from mcdrop.errors import InputError
 from mcdrop.loop import Epoch, ignore
-from mcdrop.pipeline import assess
+from mcdrop.network import with_spread
 from mcdrop.posterior import Posterior
 from mcdrop.recipe import Recipe
 from mcdrop.sweep import settings
@@ -91,7 +92,8 @@ def compare(
     recipe = plan.recipe
     dataset = load_dataset(recipe, data_root, plan.base)
     fitted = fit(recipe, dataset, device=device, on_epoch=on_epoch, watch=watch)
-    calibration, _, metrics = assess(recipe, dataset, fitted.network)
+    found = assess(recipe, dataset, fitted.network)
+    calibration = found.calibration
     row = {
         "name": plan.name,
         "setting": plan.setting,
@@ -100,10 +102,11 @@ def compare(
         "zeros": _zeros(fitted.network),
         "train_loss": _loss(fitted.network, dataset.train),
         "test_loss": _loss(fitted.network, dataset.test),
-        **metrics["served"],
+        **found.metrics["served"],
     }
+    network = with_spread(fitted.network, calibration.spread)
     posterior = Posterior(
-        fitted.network, recipe.samples, recipe.seed, task=recipe.task, **calibration.options
+        network, recipe.samples, recipe.seed, task=recipe.task, **calibration.options
     )
     return Trained(plan, row, fitted, dataset, posterior)
 

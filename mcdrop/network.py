@@ -4,6 +4,7 @@ Knows layers, dropout rates and initialization. Refuses to know data, files and 
 drawn: train it in any loop, save it with any tool, hand it to `mcdrop.Posterior` when done.
 """
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from mcdrop.errors import InputError
 from mcdrop.recipe import NetworkRecipe
 
-__all__ = ["DropoutMLP", "build_network", "dropout"]
+__all__ = ["DropoutMLP", "build_network", "dropout", "with_spread"]
 
 _ACTIVATIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 
@@ -119,6 +120,22 @@ def build_network(
         init_std=recipe.init_std,
         generator=generator,
     )
+
+
+def with_spread(network: DropoutMLP, spread: float) -> DropoutMLP:
+    """The same network, its dropout with ``spread`` times the variance; weights are shared.
+
+    A mask of rate p has the variance p / (1 - p), so each rate becomes that of spread times the
+    odds: s p / (1 - p + s p).
+    """
+    if spread == 1:
+        return network
+    other = copy.copy(network)
+    other._modules = dict(network._modules)
+    for name, layer in network.named_children():
+        if isinstance(layer, nn.Dropout):
+            other._modules[name] = nn.Dropout(spread * layer.p / (1 - layer.p + spread * layer.p))
+    return other.train(network.training)
 
 
 def _linear(

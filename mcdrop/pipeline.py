@@ -13,20 +13,17 @@ from typing import Any
 
 from torch import nn
 
-from mcdrop.calibration import RISKS, Calibration, Reference, fit_noise, fit_temperature
+from mcdrop.assessment import assess
 from mcdrop.data.images import CLASSES
 from mcdrop.data.sources import Dataset, load_dataset, raw_split
-from mcdrop.metrics import summarize
-from mcdrop.network import DropoutMLP
-from mcdrop.posterior import Posterior
+from mcdrop.model_card import markdown
 from mcdrop.recipe import Recipe
-from mcdrop.repository import Examples, checkpoint_path, prepare, save
+from mcdrop.repository import Examples, Texts, checkpoint_path, prepare, save
 from mcdrop.training import Epoch, fit, ignore
 
-__all__ = ["assess", "train"]
+__all__ = ["train"]
 
 _PARTS = ("train", "validation", "calibration", "test")
-_TEMPERATURE_ROWS = 4096  # enough for one number, and their passes fit in memory
 _EXAMPLES = 16
 _LIBRARIES = ("mcdrop", "torch", "torchvision", "numpy", "pyarrow", "scikit-learn", "safetensors")
 
@@ -79,55 +76,18 @@ def train(
         checkpoint=checkpoint,
         resume=resume,
     )
-    calibration, reference, metrics = assess(recipe, dataset, fitted.network)
+    found = assess(recipe, dataset, fitted.network)
     fields = {
         **_provenance(recipe, dataset),
-        "calibration": calibration,
-        "metrics": metrics,
+        "calibration": found.calibration,
+        "metrics": found.metrics,
+        "intervals": found.intervals,
     }
-    files = {"history.csv": fitted.history_csv}
+    files: Texts = {"history.csv": fitted.history_csv, "CARD.md": markdown}
     examples = _examples(recipe, data_root)
-    folder = save(repository, name, fitted.network, reference, fields, files, examples)
+    folder = save(repository, name, fitted.network, found.reference, fields, files, examples)
     checkpoint.unlink(missing_ok=True)
     return folder
-
-
-def assess(
-    recipe: Recipe, dataset: Dataset, network: DropoutMLP
-) -> tuple[Calibration, Reference, dict[str, dict[str, float]]]:
-    """Fit on validation rows, measure on calibration rows, report on test rows."""
-    validation, held_out, test = dataset.validation, dataset.calibration, dataset.test
-
-    def posterior(**corrections: Any) -> Posterior:
-        return Posterior(network, recipe.samples, recipe.seed, task=recipe.task, **corrections)
-
-    if recipe.task == "classification":
-        few = slice(0, _TEMPERATURE_ROWS)
-        x, y = validation.x[few], validation.y[few]
-        fixed = posterior().predict(x).deterministic.probabilities
-        temperature, note = fit_temperature(posterior().sample(x), y, fixed)
-        calibration = Calibration(temperature=temperature, notes=(note,))
-    else:
-        calibration = Calibration(target_variance=tuple(dataset.train.y.var(0)))
-        if recipe.network.variance == "constant":
-            plain = posterior().predict(validation.x)
-            noise = fit_noise(plain.mean, plain.epistemic, validation.y)
-            calibration = calibration.model_copy(update={"noise": noise})
-    served = posterior(**calibration.options)
-    reference = Reference.measure(
-        recipe.calibration,
-        served.predict(held_out.x),
-        held_out.y,
-        served.predict(validation.x),
-        validation.y,
-    )
-    metrics = summarize(served.predict(test.x), test.y)
-    metrics["served"] = metrics["mc"]
-    if recipe.task == "classification":
-        metrics["mc"] = summarize(posterior().predict(test.x), test.y)["mc"]
-        promises = tuple(reference.promise(risk) for risk in RISKS)
-        calibration = calibration.model_copy(update={"promises": promises})
-    return calibration, reference, metrics
 
 
 def _examples(recipe: Recipe, data_root: Path | None) -> Examples | None:

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -24,13 +24,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from mcdrop.calibration import Calibration, Reference
 from mcdrop.data.preprocessing import Preprocessing
 from mcdrop.errors import RepositoryError
-from mcdrop.network import DropoutMLP, build_network
+from mcdrop.network import DropoutMLP, build_network, with_spread
 from mcdrop.recipe import Recipe, Task
 
 __all__ = [
     "Card",
     "Examples",
     "ModelEntry",
+    "Texts",
     "checkpoint_path",
     "list_models",
     "load_examples",
@@ -73,6 +74,9 @@ class Card(BaseModel):
     metrics: dict[str, dict[str, Number]] = Field(
         description="scores on the test rows: of the deterministic answer and of the MC answer"
     )
+    intervals: dict[str, dict[str, tuple[Number, Number]]] = Field(
+        {}, description="95 % intervals of the scores: binomial for shares, else bootstrap"
+    )
     rows: dict[str, int] = Field(description="rows of each split")
     data_fingerprint: str = Field(description="SHA-256 over the raw data")
     libraries: dict[str, str] = Field(description="versions of what trained it")
@@ -101,6 +105,10 @@ class Examples(BaseModel):
         if len(self.rows) != len(self.labels):
             raise ValueError(f"got {len(self.labels)} labels of {len(self.rows)} rows")
         return self
+
+
+Texts = Mapping[str, str | Callable[[Card], str]]
+"""Text files by name; or how their text follows from the card."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +190,8 @@ def read_card(path: Path) -> Card:
 def load_network(path: Path, card: Card) -> DropoutMLP:
     """The network of the version folder ``path``, in eval mode, on the CPU.
 
+    Its dropout rates are those it is served with: the recipe's, at the card's spread.
+
     Raises:
         RepositoryError: the weights are absent, do not hash to the card's SHA-256, or do not fit
             the network the card describes.
@@ -192,7 +202,7 @@ def load_network(path: Path, card: Card) -> DropoutMLP:
         network.load_state_dict(safetensors.torch.load(content))
     except (RuntimeError, safetensors.SafetensorError) as error:
         raise RepositoryError(f"{path / WEIGHTS} does not fit its card: {error}") from None
-    return network.eval()
+    return with_spread(network.eval(), card.calibration.spread)
 
 
 def load_reference(path: Path, card: Card) -> Reference:
@@ -247,7 +257,7 @@ def save(
     network: torch.nn.Module,
     reference: Reference,
     fields: Mapping[str, Any],
-    files: Mapping[str, str] | None = None,
+    files: Texts | None = None,
     examples: Examples | None = None,
 ) -> Path:
     """Write a new version of ``name`` and return its folder.
@@ -261,7 +271,7 @@ def save(
         network: its ``state_dict`` becomes ``model.safetensors``.
         reference: its arrays become ``reference.safetensors``.
         fields: the card's fields but ``name``, ``version`` and the hashes.
-        files: further text files of the version, by name.
+        files: further text files of the version.
         examples: rows to try the model on; anyone who may ask the model may see them.
 
     Raises:
@@ -273,18 +283,21 @@ def save(
     arrays = safetensors.numpy.save(dict(reference.arrays))
     place = {"name": name, "version": 1}  # the folders say so; not in the file
     hashes = {"weights_sha256": _sha256(weights), "reference_sha256": _sha256(arrays)}
-    texts = dict(files or {})
+    texts: dict[str, str] = {}
     if examples is not None:
         texts[EXAMPLES] = examples.model_dump_json()
         hashes["examples_sha256"] = _sha256(texts[EXAMPLES].encode())
     card = Card.model_validate({**fields, **place, **hashes})
-    text = card.model_dump_json(indent=2, exclude=set(place)) + "\n"
+    texts[CARD] = card.model_dump_json(indent=2, exclude=set(place)) + "\n"
+    texts |= {
+        file: body if isinstance(body, str) else body(card) for file, body in (files or {}).items()
+    }
     try:
         part = Path(tempfile.mkdtemp(prefix=".tmp-", dir=folder))
         try:
             (part / WEIGHTS).write_bytes(weights)
             (part / REFERENCE).write_bytes(arrays)
-            for file, body in {**texts, CARD: text}.items():
+            for file, body in texts.items():
                 (part / file).write_text(body, encoding="utf-8")
             part.chmod(0o755)
             return _publish(part, folder)

@@ -202,3 +202,29 @@ def test_bootstrap_interval_covers_as_often_as_it_says() -> None:
     # The percentile interval covers about .88 at n = 80 of this skewed law; .78 to .97 is four
     # binomial standard errors either way.
     assert 0.78 <= covered / 200 <= 0.97
+
+
+def test_bootstrap_interval_of_a_calibration_error_is_not_shifted_by_resampling() -> None:
+    """Resampled calibration errors of a calibrated model are larger than its own."""
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(3), 2000)
+    y = (p.cumsum(1) > rng.random((2000, 1))).argmax(1)
+    value = metrics.ece(p, y)
+    low, high = metrics.bootstrap_interval(metrics.ece, p, y, resamples=300)
+    assert low <= value <= high
+    assert high < 2.5 * value
+
+
+def test_estimates_carry_interval_and_rows() -> None:
+    flags = np.arange(50) < 10
+    found = metrics.share(flags)
+    assert (found.value, found.n) == (0.2, 50)
+    assert (found.low, found.high) == metrics.binomial_interval(10, 50)
+    assert stats.binom.sf(9, 50, found.low) == pytest.approx(0.025)
+    assert stats.binom.cdf(10, 50, found.high) == pytest.approx(0.025)
+    assert np.isnan(metrics.share(np.zeros(0, bool)).value)
+    one = metrics.estimate(np.mean, np.array([1.0, 2.0, 3.0]))
+    assert (one.value, one.n) == (2.0, 3)
+    assert one.low < 2 < one.high
+    nothing = metrics.estimate(metrics.auroc, np.arange(3.0), np.zeros(3, bool))
+    assert np.isnan([nothing.value, nothing.low, nothing.high]).all()

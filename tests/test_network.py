@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from mcdrop.errors import InputError
-from mcdrop.network import DropoutMLP, build_network, dropout
+from mcdrop.network import DropoutMLP, build_network, dropout, with_spread
 from mcdrop.recipe import NetworkRecipe
 
 
@@ -120,3 +120,17 @@ def test_dropout_at_its_ends_and_in_eval_mode() -> None:
     network = DropoutMLP(4, [8], 2, dropout=0.5)
     plain = nn.Sequential(*(layer for layer in network if not isinstance(layer, nn.Dropout)))
     assert torch.equal(network.eval()(x), plain(x))
+
+
+def test_spread_scales_the_variance_of_every_mask_and_shares_the_weights() -> None:
+    network = DropoutMLP(4, [8, 8], 2, dropout=[0.2, 0.5], input_dropout=0.1).eval()
+    other = with_spread(network, 0.25)
+    rates = [layer.p for layer in other if isinstance(layer, nn.Dropout)]
+    assert [p / (1 - p) for p in rates] == pytest.approx([0.25 / 9, 0.0625, 0.25])
+    assert [layer.p for layer in network if isinstance(layer, nn.Dropout)] == [0.1, 0.2, 0.5]
+    assert other[1].weight is network[1].weight
+    assert not other.training
+    x = torch.randn(3, 4)
+    assert torch.equal(other(x), network(x))
+    back = with_spread(other, 4.0)
+    assert [m.p for m in back if isinstance(m, nn.Dropout)] == pytest.approx([0.1, 0.2, 0.5])

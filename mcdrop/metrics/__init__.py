@@ -59,22 +59,26 @@ __all__ = [
 
 def summarize(
     answer: Classification | Regression, truth: NDArray[Any]
-) -> dict[str, dict[str, float]]:
-    """Scores of both answers, ``deterministic`` and ``mc``, by name.
+) -> dict[str, dict[str, Estimate]]:
+    """Scores of both answers, ``deterministic`` and ``mc``, by name, with 95 % intervals.
 
     Classification (truth: B labels): accuracy, nll, brier, ece. Regression (truth: (B, C)): rmse
     of both, and the Gaussian nll of the MC answer, averaged over rows and targets.
     """
     if isinstance(answer, Regression):
         return {
-            "deterministic": {"rmse": rmse(answer.deterministic.mean, truth)},
+            "deterministic": {"rmse": estimate(rmse, answer.deterministic.mean, truth)},
             "mc": {
-                "rmse": rmse(answer.mean, truth),
-                "nll": gaussian_nll(answer.mean, answer.total, truth),
+                "rmse": estimate(rmse, answer.mean, truth),
+                "nll": estimate(gaussian_nll, answer.mean, answer.total, truth),
             },
         }
-    scores = (accuracy, nll, brier, ece)
     return {
-        "deterministic": {f.__name__: f(answer.deterministic.probabilities, truth) for f in scores},
-        "mc": {f.__name__: f(answer.mean, truth) for f in scores},
+        "deterministic": _classes(answer.deterministic.probabilities, truth),
+        "mc": _classes(answer.mean, truth),
     }
+
+
+def _classes(probabilities: NDArray[Any], truth: NDArray[Any]) -> dict[str, Estimate]:
+    scores = {f.__name__: estimate(f, probabilities, truth) for f in (nll, brier, ece)}
+    return {"accuracy": share(probabilities.argmax(1) == truth), **scores}
