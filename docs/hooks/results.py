@@ -1,0 +1,68 @@
+"""Numbers of the benchmarks, from the files that the benchmarks wrote.
+
+Replaces ``{{ results NAME | COLUMNS | WHERE }}`` by a table of ``benchmarks/results/NAME.json``:
+the columns named (all where none is), of the rows where columns have the values given. One row
+and one column make a number that can stand within a sentence. ``{{ command NAME }}`` is the command
+that measured, ``{{ machine NAME }}`` the same with where it ran. What is not there stops the build.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+__all__ = ["on_page_markdown", "render"]
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+_MARK = re.compile(r"\{\{ (results|command|machine) (.+?) \}\}")
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """The page with its markers replaced."""
+    draw = {"results": render, "command": _command, "machine": _provenance}
+    return _MARK.sub(lambda found: draw[found[1]](found[2]), markdown)
+
+
+def render(query: str) -> str:
+    """The Markdown of ``NAME | COLUMNS | WHERE``, as described above."""
+    name, wanted, where = [*(part.strip() for part in query.split("|")), "", ""][:3]
+    rows = _read(name)["rows"]
+    for condition in filter(None, where.split(",")):
+        column, value = (part.strip() for part in condition.split("=", 1))
+        rows = [row for row in rows if str(row[column]) == value]
+    columns = [column.strip() for column in wanted.split(",")] if wanted else list(rows[0])
+    cells = [[_cell(row[column]) for column in columns] for row in rows]
+    if len(cells) == len(columns) == 1:
+        return cells[0][0]
+    if not cells:
+        raise ValueError(f"no row of {name} has {where}")
+    numeric = [all(isinstance(row[c], int | float | None) for row in rows) for c in columns]
+    lines = [columns, ["---:" if right else "---" for right in numeric], *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _command(name: str) -> str:
+    return f"`{_read(name)['command']}`"
+
+
+def _provenance(name: str) -> str:
+    machine = _read(name)["machine"]
+    threads = machine["threads"]
+    place = machine["accelerator"] or (
+        f"{machine['processor']}, {threads} thread{'s' * (threads > 1)}"
+        f" ({', '.join(machine['features'])})"
+    )
+    return f"{_command(name)}, on {place}, PyTorch {machine['torch']}"
+
+
+def _read(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return str(value).replace("+-", " ± ")
