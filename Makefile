@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: setup demo serve test coverage lint format lock release-check clean
+.PHONY: setup demo serve test coverage lint format docs figures lock release-check clean
 
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -42,6 +42,9 @@ lint: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(STAMP)  ## The documentation, in site/, for any web server or for a look with a browser.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 lock: $(STAMP)  ## Pin every dependency, for every platform and supported Python.
 	$(BIN)/uv pip compile --quiet --universal --all-extras --no-emit-index-url --no-annotate \
