@@ -4,7 +4,8 @@ Knows the way from raw rows to an answer: preprocessing, posterior, calibration.
 HTTP and files of rows.
 """
 
-from functools import lru_cache
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,16 @@ class Predictor:
         card: what the model says of itself: classes, preprocessing, metrics and so on.
         network: the dropout network, in eval mode; never changed.
         reference: what it made of its calibration rows.
+        folder: where it was loaded from, for other processes to load it too; None if from nowhere.
     """
 
-    def __init__(self, card: Card, network: DropoutMLP, reference: Reference) -> None:
+    def __init__(
+        self, card: Card, network: DropoutMLP, reference: Reference, folder: Path | None = None
+    ) -> None:
         self.card = card
         self.network = network
         self.reference = reference
+        self.folder = folder
         # A posterior keeps its plan of thinned networks; few (samples, seed) pairs are in use.
         self._posterior = lru_cache(maxsize=4)(self._build_posterior)
 
@@ -72,12 +77,32 @@ class Predictor:
         self, x: NDArray[np.float32], samples: int | None = None, seed: int = 0
     ) -> Classification | Regression:
         """The passes' statistics for rows (B, D) that `card.preprocessing` has encoded already."""
+        return self._checked(samples, seed).predict(x)
+
+    def stream(
+        self, x: NDArray[np.float32], samples: int | None = None, seed: int = 0
+    ) -> Iterator[Classification | Regression]:
+        """The statistics of the first 8, 16, 32, ... passes, and finally of all; as `evaluate`."""
+        return self._checked(samples, seed).stream(x)
+
+    def sample(
+        self, x: NDArray[np.float32], samples: int | None = None, seed: int = 0
+    ) -> NDArray[np.float64]:
+        """Every pass: (T, B, C) probabilities, or outputs of a regression; as `evaluate`."""
+        return self._checked(samples, seed).sample(x)
+
+    @cached_property
+    def weights(self) -> int:
+        """How many weights the network has, biases included."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    def _checked(self, samples: int | None, seed: int) -> Posterior:
         samples = self.card.samples if samples is None else samples
         if not 1 <= samples <= SAMPLES_LIMIT:
             raise InputError(f"samples is {samples}: give 1 to {SAMPLES_LIMIT} passes")
         if not 0 <= seed < 2**63:
             raise InputError(f"seed is {seed}: give 0 to 2**63 - 1")
-        return self._posterior(samples, seed).predict(x)
+        return self._posterior(samples, seed)
 
     def _build_posterior(self, samples: int, seed: int) -> Posterior:
         card = self.card
@@ -95,4 +120,4 @@ def load(path: Path | str) -> Predictor:
     """
     folder = locate(Path(path))
     card = read_card(folder)
-    return Predictor(card, load_network(folder, card), load_reference(folder, card))
+    return Predictor(card, load_network(folder, card), load_reference(folder, card), folder)

@@ -1,19 +1,40 @@
-"""The gate bounds type, size, number and time before anything is parsed."""
+"""The gate bounds type, size and time of requests, asks the backend, and tells the live state."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from mcdrop_service import gate
+from mcdrop_service import bodies, gate
+from mcdrop_service.ask import Ask, Body, Reply
 from mcdrop_service.gate import Gate
 
 JSON = {"content-type": "application/json"}
+GOOD = b'{"inputs": [[1, 2]], "samples": 7}'
+
+
+class Echo:
+    """A backend that answers with what it was asked, bit by bit where a stream is wanted."""
+
+    ready, links, workers = True, 1, 1
+
+    def start(self) -> None: ...
+
+    async def submit(self, ask: Ask, receive: Any = None) -> Reply:
+        rows = len(ask.rows.content) if isinstance(ask.rows, Body) else ask.rows.tolist()  # type: ignore[union-attr]
+        wait = ask.deadline - time.monotonic()
+        told = {"rows": rows, "samples": ask.samples, "seconds": wait, "id": ask.id}
+        return Reply(orjson.dumps(told), facts={"rows": 1})
+
+    async def stream(self, ask: Ask, receive: Any = None) -> AsyncGenerator[Reply]:
+        yield Reply(b"1", more=True)
+        yield Reply(b'{"detail":"died"}', 503) if ask.samples == 7 else Reply(b"2")
 
 
 async def length(scope: Any, receive: Any, send: Any) -> None:
@@ -22,121 +43,122 @@ async def length(scope: Any, receive: Any, send: Any) -> None:
     await JSONResponse({"length": len(body)})(scope, receive, send)
 
 
-async def endless(scope: Any, receive: Any, send: Any) -> None:
-    await asyncio.Event().wait()
-
-
 async def chunks(size: int, count: int) -> AsyncIterator[bytes]:
     for _ in range(count):
         yield b"x" * size
 
 
-def ask(app: Callable[..., Any], **request: Any) -> httpx.Response:
+def ask(path: str = "/predict", method: str = "POST", **request: Any) -> httpx.Response:
     async def go() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as c:
-            return await c.post("/", **request)
+        app = Gate(length, Echo())  # type: ignore[arg-type]
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
+            answer = await client.request(method, path, **request)
+        assert app.held == 0
+        return answer
 
     return asyncio.run(go())
 
 
 @pytest.mark.parametrize("kind", ["application/json", "Application/JSON; charset=utf-8"])
-def test_json_passes_whole(kind: str) -> None:
-    headers = {"content-type": kind}
-    assert ask(Gate(length), content=b"x" * 70_000, headers=headers).json() == {"length": 70_000}
-    assert ask(Gate(length), content=chunks(1000, 70), headers=headers).json() == {"length": 70_000}
-    assert ask(Gate(length), content=b"", headers=headers).json() == {"length": 0}
+def test_json_is_read_and_asked(kind: str) -> None:
+    answer = ask(content=GOOD, headers={"content-type": kind})
+    assert answer.json()["rows"] == [[1.0, 2.0]]
+    assert answer.json()["samples"] == 7
+    assert answer.headers["x-request-id"] == answer.json()["id"]
+
+
+def test_a_long_body_is_left_to_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "INLINE_BYTES", len(GOOD) - 1)
+    assert ask(content=GOOD, headers=JSON).json()["rows"] == len(GOOD)
+
+
+def test_a_request_has_the_callers_id_if_it_is_one() -> None:
+    answer = ask(content=GOOD, headers={**JSON, "x-request-id": "order-17"})
+    assert answer.headers["x-request-id"] == answer.json()["id"] == "order-17"
+    odd = ask(content=GOOD, headers={**JSON, "x-request-id": "a b\t"})
+    assert odd.headers["x-request-id"] not in ("a b\t", "a b")
 
 
 @pytest.mark.parametrize("kind", [None, "", "text/plain", "multipart/form-data", "json", "\xff"])
-def test_other_types_do_not(kind: str | None) -> None:
+def test_other_types_are_refused(kind: str | None) -> None:
     headers = {} if kind is None else {"content-type": kind.encode("latin-1")}
-    answer = ask(Gate(length), content=b"{}", headers=headers)
+    answer = ask(content=b"{}", headers=headers)
     assert answer.status_code == 415
     assert "application/json" in answer.json()["detail"]
 
 
-def test_a_client_without_a_body_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "PENDING", 1)
-    app = Gate(length)
+def test_unknown_encodings_are_refused() -> None:
+    answer = ask(content=GOOD, headers={**JSON, "content-encoding": "br"})
+    assert (answer.status_code, "gzip" in answer.json()["detail"]) == (415, True)
 
-    async def silent() -> dict[str, object]:
+
+@pytest.mark.parametrize("path", ["/predict", "/other"])
+def test_large_bodies_do_not_pass(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    for module in (gate, bodies):
+        monkeypatch.setattr(module, "BODY_BYTES", 1000)
+    monkeypatch.setattr(gate, "INLINE_BYTES", 10)
+    assert ask(path, content=b" " * 1000, headers=JSON).status_code == 200
+    assert ask(path, content=b" " * 1001, headers=JSON).status_code == 413
+    assert ask(path, content=chunks(100, 10), headers=JSON).status_code == 200
+    assert ask(path, content=chunks(100, 11), headers=JSON).status_code == 413
+    for lie in ("-1", "x", "1" * 40):
+        assert ask(path, headers={**JSON, "content-length": lie}).status_code == 413
+
+
+def test_other_requests_pass_whole() -> None:
+    assert ask("/other", content=chunks(1000, 70)).json() == {"length": 70_000}
+    assert ask("/other", content=b"").json() == {"length": 0}
+
+
+def test_a_body_that_does_not_come_is_not_waited_for() -> None:
+    async def silent() -> dict[str, Any]:
         await asyncio.Event().wait()
         return {}
 
-    async def go() -> int:
+    async def go() -> list[Any]:
+        sent: list[Any] = []
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
         scope = {
             "type": "http",
             "method": "POST",
+            "path": "/predict",
+            "query_string": b"",
             "headers": [(b"content-type", b"application/json")],
         }
-        waiting = [asyncio.ensure_future(app(scope, silent, None)) for _ in range(5)]  # type: ignore[arg-type]
-        await asyncio.sleep(0)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as c:
-            answer = await c.post("/", content=b"{}", headers=JSON)
-        for task in waiting:
-            task.cancel()
-        await asyncio.gather(*waiting, return_exceptions=True)
-        return answer.status_code
+        await Gate(length, Echo(), deadline=0.05)(scope, silent, send)  # type: ignore[arg-type]
+        return sent
 
-    assert asyncio.run(go()) == 200
-    assert (app.pending, app.held) == (0, 0)
+    assert asyncio.run(go())[0]["status"] == 408
 
 
-def test_large_bodies_do_not_with_or_without_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "BODY_BYTES", 1000)
-    assert ask(Gate(length), content=b"x" * 1000, headers=JSON).status_code == 200
-    assert ask(Gate(length), content=b"x" * 1001, headers=JSON).status_code == 413
-    assert ask(Gate(length), content=chunks(100, 10), headers=JSON).status_code == 200
-    assert ask(Gate(length), content=chunks(100, 11), headers=JSON).status_code == 413
-    for lie in ("-1", "x", "1" * 40):
-        assert ask(Gate(length), headers={**JSON, "content-length": lie}).status_code == 413
+@pytest.mark.parametrize(("said", "least", "most"), [("2.5", 2, 2.5), ("999", 29, 30)])
+def test_a_caller_may_have_less_time(said: str, least: float, most: float) -> None:
+    answer = ask(content=GOOD, headers={**JSON, "x-timeout": said})
+    assert least < answer.json()["seconds"] <= most
 
 
-def test_a_late_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "DEADLINE", 0.05)
-    answer = ask(Gate(endless), content=b"{}", headers=JSON)
-    assert answer.status_code == 504
-    assert "no answer within" in answer.json()["detail"]
+@pytest.mark.parametrize("said", ["soon", "0", "-1", "nan"])
+def test_a_time_that_is_none_is_refused(said: str) -> None:
+    assert ask(content=GOOD, headers={**JSON, "x-timeout": said}).status_code == 422
 
 
-def test_a_late_answer_is_still_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """LitServe's buffer holds what no request takes; a canceled one would leave its answer."""
-    monkeypatch.setattr(gate, "DEADLINE", 0.05)
-    answers = {"late": "one"}
-
-    async def slow(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(0.2)
-        await JSONResponse(answers.pop("late"))(scope, receive, send)
-
-    async def go() -> httpx.Response:
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(Gate(slow)), base_url="http://t"
-        ) as c:
-            answer = await c.post("/", content=b"{}", headers=JSON)
-            await asyncio.sleep(0.3)
-            return answer
-
-    assert asyncio.run(go()).status_code == 504
-    assert not answers
+def test_a_stream_says_whether_it_is_complete() -> None:
+    whole = ask("/predict/stream", content=b'{"inputs": [[1, 2]]}', headers=JSON)
+    assert whole.headers["content-type"] == "text/event-stream"
+    assert whole.text == (
+        "event: estimate\ndata: 1\n\nevent: estimate\ndata: 2\n\nevent: done\ndata: {}\n\n"
+    )
+    broken = ask("/predict/stream", content=GOOD, headers=JSON)
+    assert broken.text.endswith('event: error\ndata: {"detail":"died"}\n\n')
 
 
-def test_too_many_are_asked_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "PENDING", 3)
-    app = Gate(endless)
-
-    async def go() -> None:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://t") as c:
-            waiting = [
-                asyncio.create_task(c.post("/", content=b"{}", headers=JSON)) for _ in range(3)
-            ]
-            await asyncio.sleep(0.05)
-            answer = await c.post("/", content=b"{}", headers=JSON)
-            assert answer.status_code == 503
-            assert answer.headers["retry-after"] == "1"
-            for task in waiting:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-        assert app.pending == 0
-
-    asyncio.run(go())
+def test_health_tells_the_live_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("/health", "/health/ready", "/health/live"):
+        assert ask(path, "GET").status_code == 200
+    monkeypatch.setattr(Echo, "ready", False)
+    assert ask("/health", "GET").status_code == ask("/health/ready", "GET").status_code == 503
+    assert ask("/health/live", "GET").status_code == 200

@@ -28,14 +28,14 @@ ROW = [0.5, 1, 2]
 )
 def test_accepted(body: dict[str, Any]) -> None:
     request = PredictRequest.model_validate(body)
-    assert request.rows == (body.get("inputs") or body.get("records"))
+    assert (request.inputs, request.records) == (body.get("inputs"), body.get("records"))
 
 
 @pytest.mark.parametrize(
     ("body", "said"),
     [
-        ({}, "got neither"),
-        ({"inputs": [ROW], "records": [{}]}, "got both"),
+        ({}, "got no rows"),
+        ({"inputs": [ROW], "records": [{}]}, "got `inputs` and `records`"),
         ({"inputs": []}, "at least 1 item"),
         ({"records": []}, "at least 1 item"),
         ({"inputs": [ROW] * (ROWS + 1)}, f"at most {ROWS} items"),

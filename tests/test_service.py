@@ -23,14 +23,12 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from fastapi import HTTPException
 
 import mcdrop
 from mcdrop import repository
 from mcdrop.data.preprocessing import CategoricalColumn, NumericColumn, TablePreprocessing
 from mcdrop.network import build_network
 from mcdrop.recipe import Recipe
-from mcdrop_service.faults import told
 from mcdrop_service.limits import BODY_BYTES, EVALUATIONS, ROWS
 from mcdrop_service.server import serve
 from mcdrop_service.shelf import Shelf
@@ -214,6 +212,15 @@ def test_rows_may_be_nested_and_numeric_tables_may_be_records(client: httpx.Clie
     assert ask(client, records=records, model="sizes").json() == rows
 
 
+def same(one: Any, other: Any) -> bool:
+    """Whether two answers agree, but for the last digits: those depend on who is beside them."""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == pytest.approx(other, abs=1e-6)) if isinstance(one, float) else one == other
+
+
 def row(value: Any = 0.0, width: int = 64) -> list[Any]:
     return [value] * width
 
@@ -239,8 +246,8 @@ REFUSED: dict[str, tuple[dict[str, Any] | str, int, str]] = {
     "text for a number": ({"records": [{"age": "3"}], "model": "people"}, 422, "column 'age'"),
     "records for an array": ({"records": [{"a": 3}], **TINY}, 422, "wanted `inputs`"),
     "inputs for labels": ({"inputs": [[3]], "model": "people"}, 422, "'age', 'job'"),
-    "both": ({"inputs": [row()], "records": [{}], **TINY}, 422, "got both"),
-    "neither": (TINY, 422, "got neither"),
+    "both": ({"inputs": [row()], "records": [{}], **TINY}, 422, "got `inputs` and `records`"),
+    "neither": (TINY, 422, "got no rows"),
     "no rows": ({"inputs": [], **TINY}, 422, "at least 1"),
     "many rows": ({"inputs": [[0]] * (ROWS + 1), **TINY}, 422, f"at most {ROWS}"),
     "many samples": ({"inputs": [row()], "samples": 10_001, **TINY}, 422, "10000"),
@@ -261,12 +268,12 @@ REFUSED: dict[str, tuple[dict[str, Any] | str, int, str]] = {
     "absolute path": ({"inputs": [row()], "model": "/etc"}, 404, "no trained model"),
     "empty name": ({"inputs": [row()], "model": ""}, 404, "no trained model"),
     "NUL": ({"inputs": [row()], "model": "tiny\0"}, 404, "no trained model"),
-    "lone surrogate": ('{"inputs": [[0]], "model": "\\ud800"}', 404, "no trained model"),
+    "lone surrogate": ('{"inputs": [[0]], "model": "\\ud800"}', 400, "not JSON"),
     "long name": ({"inputs": [row()], "model": "x" * 10**6}, 404, "no trained model"),
     "half JSON": ('{"inputs": [[', 400, "not JSON"),
     "no JSON": ("hello", 400, "not JSON"),
     "not UTF-8": ("\udcff\udcfe", 400, ""),
-    "empty": ("", 422, "must be a JSON object"),
+    "empty": ("", 400, "not JSON"),
     "array": ("[]", 422, "must be a JSON object"),
     "null body": ("null", 422, "must be a JSON object"),
     "deep": (DEEP, 400, ""),
@@ -323,7 +330,7 @@ def test_bad_requests_do_not_disturb_good_ones_beside_them(client: httpx.Client)
         answers = list(pool.map(lambda body: ask(client, **body), bodies))
     for body, answer in zip(bodies, answers, strict=True):
         if body is good:
-            assert answer.json() == expected
+            assert same(answer.json(), expected)
         else:
             assert answer.status_code >= 400
 
@@ -333,21 +340,6 @@ def test_a_model_that_fails_fails_alone(client: httpx.Client) -> None:
     assert answer.status_code == 500
     assert answer.json() == {"detail": "the model failed on this request: see the server's log"}
     assert ask(client, inputs=PIXELS, model="tiny").status_code == 200
-
-
-def test_what_cannot_be_pickled_becomes_what_can() -> None:
-    class StubbornError(Exception):
-        def __reduce__(self) -> str:
-            raise TypeError("never")
-
-    @told
-    def step() -> None:
-        raise StubbornError
-
-    with pytest.raises(HTTPException) as caught:
-        step()
-    assert caught.value.status_code == 500
-    assert caught.value.__cause__ is None
 
 
 def test_versions_are_found_while_the_server_runs(client: httpx.Client, root: Path) -> None:

@@ -7,6 +7,7 @@ a row is answered (``answers``), how models are found (``shelf``) and how proces
 
 import logging
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 import litserve as ls  # type: ignore[import-untyped]
@@ -15,12 +16,12 @@ import torch
 from mcdrop.data.preprocessing import ArrayPreprocessing, TablePreprocessing
 from mcdrop.errors import RepositoryError
 from mcdrop.repository import Card, list_models, read_card
-from mcdrop_service import answers
-from mcdrop_service.faults import told
 from mcdrop_service.lifeline import end_with_parent
+from mcdrop_service.loop import SocketLoop
 from mcdrop_service.request import PredictRequest
 from mcdrop_service.schemas import Column, ModelList, ModelVersion, PredictResponse
 from mcdrop_service.shelf import Shelf
+from mcdrop_service.worker import Observer
 
 __all__ = ["PredictAPI", "list_versions"]
 
@@ -28,19 +29,25 @@ _log = logging.getLogger(__name__)
 
 
 class PredictAPI(ls.LitAPI):  # type: ignore[misc]
-    """``POST /predict``, a request at a time.
+    """What LitServe sets up in each worker, and what it says of ``POST /predict``.
 
-    The names of the hooks' arguments and their annotations are read by LitServe and FastAPI.
+    The gate reads requests and the loop answers them; the hooks that LitServe's own loops would
+    call only declare, by their annotations, what ``/docs`` shows.
 
     Args:
         repository: the model repository.
         threads: PyTorch threads of a worker.
+        folder: where workers listen.
+        observers: told in the workers of what is answered; importable functions.
     """
 
-    def __init__(self, repository: Path, threads: int) -> None:
-        super().__init__()
+    def __init__(
+        self, repository: Path, threads: int, folder: Path, observers: Sequence[Observer] = ()
+    ) -> None:
+        super().__init__(loop=SocketLoop(folder))
         self.repository = repository
         self.threads = threads
+        self.observers = observers
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe passes it by position
         """Prepare a worker process, before it takes requests."""
@@ -50,20 +57,13 @@ class PredictAPI(ls.LitAPI):  # type: ignore[misc]
         self.shelf = Shelf(self.repository)
         self.shelf.load_latest()
 
-    @told
-    def decode_request(self, request: PredictRequest) -> answers.Job:
-        """Find the model a request means, and check its rows against it."""
-        return answers.validate(request, self.shelf.find(request.model, request.version))
+    def decode_request(self, request: PredictRequest) -> PredictRequest:
+        """Declare the request's body."""
+        return request
 
-    @told
-    def predict(self, job: answers.Job) -> answers.Answer:
-        """Ask the T thinned networks."""
-        return answers.evaluate(job)
-
-    @told
-    def encode_response(self, answer: answers.Answer) -> PredictResponse:
-        """Lay out the answer."""
-        return answers.encode(answer)
+    def encode_response(self, output: PredictResponse) -> PredictResponse:
+        """Declare the answer's body."""
+        return output
 
 
 def list_versions(repository: Path) -> ModelList:

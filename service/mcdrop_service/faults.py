@@ -4,47 +4,32 @@ Knows which exception is whose fault. A message names what came and what was wan
 repeats a request's values at length, and never shows the server's insides.
 """
 
-import functools
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 
 from mcdrop.errors import InputError, RepositoryError
+from mcdrop_service.ask import RefusedError, Reply
 
-__all__ = ["install", "told"]
+__all__ = ["install", "invalid_request", "refusal"]
 
 _log = logging.getLogger(__name__)
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
 
 
-def told(step: Callable[_P, _R]) -> Callable[_P, _R]:
-    """Let ``step`` raise nothing but ``HTTPException``, which travels between processes.
-
-    LitServe pickles what a worker raises, and a worker that raises what cannot be pickled dies.
-    """
-
-    @functools.wraps(step)
-    def guarded(*args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            return step(*args, **kwargs)
-        except HTTPException:
-            raise
-        except InputError as error:
-            raise HTTPException(422, str(error)) from None
-        except RepositoryError as error:
-            raise HTTPException(404, str(error)) from None
-        except Exception:
-            _log.exception("a request failed")
-            raise HTTPException(
-                500, "the model failed on this request: see the server's log"
-            ) from None
-
-    return guarded
+def refusal(error: Exception) -> Reply:
+    """What to reply where an ask was not answered because of ``error``."""
+    if isinstance(error, RefusedError):
+        return error.reply
+    if isinstance(error, InputError):
+        return RefusedError(422, str(error)).reply
+    if isinstance(error, RepositoryError):
+        return RefusedError(404, str(error)).reply
+    _log.error("a request failed", exc_info=error)
+    return RefusedError(500, "the model failed on this request: see the server's log").reply
 
 
 def install(app: FastAPI) -> None:
@@ -52,23 +37,29 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        faults = error.errors()
-        status = 400 if faults[0]["type"] == "json_invalid" else 422
-        return JSONResponse({"detail": _describe(faults)}, status)
+        faults = [fault | {"loc": fault["loc"][1:]} for fault in error.errors()]
+        refused = invalid_request(faults)
+        return JSONResponse({"detail": str(refused)}, refused.status)
 
     @app.exception_handler(Exception)
     async def failed(_request: Request, _error: Exception) -> JSONResponse:
         return JSONResponse({"detail": "the server failed: see its log"}, 500)
 
 
-def _describe(faults: Sequence[Any]) -> str:
-    """One sentence for the most specific fault, without what came: it may be huge, or NaN."""
+def invalid_request(faults: Sequence[Any]) -> RefusedError:
+    """From pydantic's faults to one sentence about the most specific.
+
+    It does not hold what came: that may be huge, or NaN.
+    """
     fault = max(faults, key=lambda fault: len(fault["loc"]))
-    kind, place = fault["type"], fault["loc"][1:]
+    kind, place = fault["type"], fault["loc"]
     if kind == "json_invalid":
-        return f"the body is not JSON: {fault['ctx']['error']} at character {place[0]}"
+        return RefusedError(400, f"the body is not JSON: {fault['ctx']['error']}")
     if not place and kind != "value_error":
-        return 'the body must be a JSON object, {"inputs": [[...]]} or {"records": [{...}]}'
+        detail = 'the body must be a JSON object, {"inputs": [[...]]} or {"records": [{...}]}'
+        return RefusedError(422, detail)
     message = fault["msg"].removeprefix("Value error, ")
-    where = "".join(f"[{p}]" if isinstance(p, int) else f"{p}" for p in place if "[" not in str(p))
-    return f"{where}: {message[0].lower()}{message[1:]}" if where else message
+    # Between the field and the indices, pydantic names the branches of its unions.
+    where = "".join(f"[{p}]" if isinstance(p, int) else p * (i == 0) for i, p in enumerate(place))
+    text = f"{where}: {message[0].lower()}{message[1:]}" if where else message
+    return RefusedError(422, text)

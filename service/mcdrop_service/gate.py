@@ -1,133 +1,251 @@
-"""The gate in front of the application: what is not worth parsing is turned away here.
+"""The gate: what stands before FastAPI, and answers what has to be fast or must not fail.
 
-Knows the bytes of a request: their type, their number, and how long an answer may take. Refuses
-to know what they mean. Pure ASGI.
+- ``POST /predict`` and ``POST /predict/stream`` are answered here: read, asked of a worker, sent.
+- ``GET /health``, ``/health/live`` and ``/health/ready`` tell the live state.
+- Every other request passes on to FastAPI, its body bounded in bytes and in time.
+
+Every request has an id: the caller's ``x-request-id``, or a fresh one; it is in the scope's state
+as ``request_id``, in the ask, and comes back as a header. Knows the bytes of a request. Refuses to
+know what they mean (``bodies``) and who answers (``backend``). Pure ASGI.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from email.message import Message as Headers
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from itertools import count
+from typing import Any
 
-from fastapi.responses import JSONResponse
+import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mcdrop_service.limits import BODY_BYTES, DEADLINE, PENDING
+from mcdrop_service.ask import JSON, Ask, Body, RefusedError, Reply
+from mcdrop_service.backend import Backend
+from mcdrop_service.bodies import KINDS, read, too_large
+from mcdrop_service.limits import BODY_BYTES, DEADLINE, HELD_BYTES, INLINE_BYTES
 
-__all__ = ["Gate"]
+__all__ = ["Gate", "Handler", "request_id"]
 
+Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
+"""Answers one request; raises `RefusedError` where it will not, before anything is sent."""
 
-class _RefusedError(Exception):
-    """A request is turned away with this status and message."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(detail)
-        self.status = status
+_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 class Gate:
-    """ASGI middleware that bounds POST requests: in type, size, number and time."""
+    """ASGI middleware.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-        self.pending = 0  # requests whose body has come, and whose answer has not gone
-        self.held = 0  # bytes of bodies in memory
+    Args:
+        app: what answers everything else.
+        backend: the way to the workers.
+        deadline: seconds from a request's arrival to its answer.
+    """
+
+    def __init__(self, app: ASGIApp, backend: Backend, deadline: float = DEADLINE) -> None:
+        self.app, self.backend, self.deadline = app, backend, deadline
+        self.held = 0  # bytes of bodies that are being read
+        self.routes: dict[tuple[str, str], Handler] = {
+            ("POST", "/predict"): self._predict,
+            ("POST", "/predict/stream"): self._stream,
+            ("GET", "/health"): self._ready,
+            ("GET", "/health/ready"): self._ready,
+            ("GET", "/health/live"): self._live,
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection event; see the ASGI specification."""
-        if scope["type"] != "http" or scope["method"] != "POST":
+        if scope["type"] != "http":
+            self.backend.start()  # the server starts: reach for the workers
             await self.app(scope, receive, send)
             return
-        started = late = False
-        taken = size = 0
-
-        async def watched(message: Message) -> None:
-            nonlocal started
-            if not late:
-                started = True
-                await send(message)
-
+        handler = self.routes.get((scope["method"], scope["path"]), self._pass)
         try:
-            _check(scope)
-            async with asyncio.timeout(DEADLINE):
-                parts: list[bytes] = []
-                async for part in _parts(receive):
+            await handler(scope, receive, send)
+        except RefusedError as refused:
+            await respond(refused.reply, scope, send)
+
+    async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
+        ask = await self._ask(scope, receive)
+        await respond(await self.backend.submit(ask, receive), scope, send)
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Server-sent events: ``estimate`` after 8, 16, 32, ... passes, then ``done`` or ``error``.
+
+        What cannot be begun is refused with a status, as by ``/predict``.
+        """
+        ask = await self._ask(scope, receive)
+        begun = False
+        async with aclosing(self.backend.stream(ask, receive)) as replies:
+            async for reply in replies:
+                if not begun:
+                    if reply.status != 200:
+                        await respond(reply, scope, send)
+                        return
+                    begun = True
+                    await send(_start(200, "text/event-stream", _EVENTS, scope))
+                event = b"estimate" if reply.status == 200 else b"error"
+                await send(_event(event, reply.body, more=True))
+                last = reply
+        if last.status == 200:
+            await send(_event(b"done", b"{}", more=True))
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _ready(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Whether requests will be answered: a worker is there and the server is not stopping."""
+        ready = self.backend.ready
+        state = {"ready": ready, "workers": self.backend.links, "of": self.backend.workers}
+        await respond(Reply(orjson.dumps(state), 200 if ready else 503), scope, send)
+
+    async def _live(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Whether this process answers at all."""
+        await respond(Reply(b'{"live":true}'), scope, send)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the application answer, when the whole body has come."""
+        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            await self.app(scope, receive, send)
+            return
+        body = await self._body(scope, receive)
+        await self.app(scope, _replay(body, receive), send)
+
+    async def _ask(self, scope: Scope, receive: Receive) -> Ask:
+        """Read a request; a long body is left for the worker to read, off the event loop."""
+        headers = dict(scope["headers"])
+        deadline = time.monotonic() + self._seconds(headers)
+        kind = _kind(headers)
+        gzip = _gzip(headers)
+        content = await self._body(scope, receive)
+        shape = headers.get(b"x-shape", b"").decode("latin-1")
+        query = scope["query_string"].decode("latin-1")
+        ask = Ask(Body(content, kind, query, shape, gzip), id=request_id(scope), deadline=deadline)
+        return ask if gzip or len(content) > INLINE_BYTES else read(ask)
+
+    def _seconds(self, headers: Mapping[bytes, bytes]) -> float:
+        """How long the caller waits: ``x-timeout``, in seconds, or the server's limit."""
+        text = headers.get(b"x-timeout")
+        if text is None:
+            return self.deadline
+        try:
+            seconds = float(text)
+        except ValueError:
+            seconds = -1.0
+        if not seconds > 0:
+            raise RefusedError(422, "x-timeout: wanted a number of seconds above 0")
+        return min(seconds, self.deadline)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """The body, bounded in bytes and time; together, bodies are bounded too."""
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if not length.isdigit() or len(length) > 20 or int(length) > BODY_BYTES:
+            raise too_large()
+        message = await self._message(receive)
+        if not message.get("more_body"):
+            return _checked(message.get("body", b""))
+        parts, size = [], 0
+        try:
+            async with asyncio.timeout(self.deadline):
+                async for part in _parts(message, receive):
                     size += len(part)
                     self.held += len(part)
-                    self._admit(size)
+                    if size > BODY_BYTES:
+                        raise too_large()
+                    if self.held > HELD_BYTES:
+                        raise RefusedError(503, "too many bodies are coming: try again in a second")
                     parts.append(part)
-                # Counted only now: a client that sends no body must not keep others out.
-                body, taken = b"".join(parts), 1
-                self.pending += 1
-                self._admit(size)
-                work = asyncio.ensure_future(self.app(scope, _replay(body, receive), watched))
-                # Shielded: LitServe keeps an answer in memory until its request takes it, however
-                # late, and a canceled request never would.
-                await asyncio.shield(work)
-        except _RefusedError as refused:
-            await _refuse(refused.status, str(refused), scope, receive, send)
         except TimeoutError:
-            if started:
-                raise
-            late = True
-            await _refuse(504, f"no answer within {DEADLINE:.0f} s", scope, receive, send)
+            raise RefusedError(408, "the body did not come in time") from None
         finally:
-            self.pending -= taken
             self.held -= size
+        return b"".join(parts)
 
-    def _admit(self, size: int) -> None:
-        if size > BODY_BYTES:
-            raise _too_large()
-        if self.pending > PENDING or self.held > PENDING * BODY_BYTES:
-            raise _RefusedError(
-                503, f"{PENDING} requests are waiting already: try again in a second"
-            )
-
-
-def _check(scope: Scope) -> None:
-    headers = dict(scope["headers"])
-    kind = headers.get(b"content-type", b"none").decode("latin-1")
-    if not _is_json(kind):
-        raise _RefusedError(415, f"got content type {kind[:80]!r}, wanted application/json")
-    length = headers.get(b"content-length", b"0")
-    if not length.isdigit() or int(length) > BODY_BYTES:
-        raise _too_large()
+    async def _message(self, receive: Receive) -> Message:
+        try:
+            async with asyncio.timeout(self.deadline):
+                return await receive()
+        except TimeoutError:
+            raise RefusedError(408, "the body did not come in time") from None
 
 
-def _is_json(content_type: str) -> bool:
-    headers = Headers()
-    headers["content-type"] = content_type
-    return headers.get_content_type() == "application/json"
+def request_id(scope: Scope) -> str:
+    """The id of a request: the caller's, or a fresh one, the same each time it is asked for."""
+    state = scope.setdefault("state", {})
+    if "request_id" not in state:
+        given = dict(scope["headers"]).get(b"x-request-id", b"")
+        fits = _ID.fullmatch(given)
+        state["request_id"] = given.decode() if fits else f"{_RUN}-{next(_NUMBERS):x}"
+    return str(state["request_id"])
 
 
-def _too_large() -> _RefusedError:
-    return _RefusedError(
-        413,
-        f"the body has more than {BODY_BYTES // 2**20} MiB: send fewer rows at a time, or score a "
-        "file of rows with `mcdrop score`",
-    )
+async def respond(reply: Reply, scope: Scope, send: Send) -> None:
+    """Send a reply."""
+    start = _start(reply.status, reply.kind, reply.headers, scope, len(reply.body))
+    await send(start)
+    await send({"type": "http.response.body", "body": reply.body})
 
 
-async def _parts(receive: Receive) -> AsyncIterator[bytes]:
-    """The body as it comes."""
-    more = True
-    while more:
-        message = await receive()
+_RUN = secrets.token_hex(6)
+_NUMBERS = count()
+_EVENTS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+
+
+def _start(
+    status: int, kind: str, headers: Mapping[str, str], scope: Scope, length: int | None = None
+) -> Message:
+    lines = [(b"content-type", kind.encode()), (b"x-request-id", request_id(scope).encode())]
+    if length is not None:
+        lines.append((b"content-length", b"%d" % length))
+    lines += [(name.encode(), value.encode()) for name, value in headers.items()]
+    return {"type": "http.response.start", "status": status, "headers": lines}
+
+
+def _event(name: bytes, data: bytes, *, more: bool) -> Message:
+    body = b"event: %b\ndata: %b\n\n" % (name, data)
+    return {"type": "http.response.body", "body": body, "more_body": more}
+
+
+def _kind(headers: Mapping[bytes, bytes]) -> str:
+    """The content type, which has to be one that can be read."""
+    given = headers.get(b"content-type", b"none").decode("latin-1")
+    kind = given.partition(";")[0].strip().lower()
+    if kind != JSON and kind not in KINDS:
+        wanted = ", ".join([JSON, *KINDS])
+        raise RefusedError(415, f"got content type {given[:80]!r}, wanted one of {wanted}")
+    return kind
+
+
+def _gzip(headers: Mapping[bytes, bytes]) -> bool:
+    given = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
+    if given not in ("identity", "gzip"):
+        raise RefusedError(415, f"got content encoding {given[:80]!r}, wanted gzip or none")
+    return given == "gzip"
+
+
+def _checked(body: bytes) -> bytes:
+    if len(body) > BODY_BYTES:
+        raise too_large()
+    return body
+
+
+async def _parts(message: Message, receive: Receive) -> AsyncIterator[bytes]:
+    """The body as it comes, from its first message on."""
+    while True:
+        if message["type"] == "http.disconnect":
+            raise RefusedError(499, "the client went away")
         yield message.get("body", b"")
-        more = message["type"] == "http.request" and message.get("more_body", False)
+        if not message.get("more_body"):
+            return
+        message = await receive()
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
     """Give ``body`` as the one message of a request, then what comes after it."""
     message: Message | None = {"type": "http.request", "body": body, "more_body": False}
 
-    async def replay() -> Message:
+    async def replay() -> Any:
         nonlocal message
         first, message = message, None
         return first or await receive()
 
     return replay
-
-
-async def _refuse(status: int, detail: str, scope: Scope, receive: Receive, send: Send) -> None:
-    headers = {"retry-after": "1"} if status == 503 else None
-    await JSONResponse({"detail": detail}, status, headers)(scope, receive, send)

@@ -4,11 +4,17 @@ Knows numbers and why they are what they are. Refuses to know what enforces them
 """
 
 __all__ = [
+    "AUTO_SAMPLES",
     "BODY_BYTES",
     "DEADLINE",
     "DRAIN",
     "EVALUATIONS",
+    "HELD_BYTES",
+    "IMAGE_BYTES",
+    "INLINE_BYTES",
+    "PASSES",
     "PENDING",
+    "PIXELS",
     "PREDICTORS",
     "ROWS",
     "SEED",
@@ -30,8 +36,26 @@ WORK = 200_000_000_000
 SEED = 2**63 - 1
 """Greatest seed."""
 
-PENDING = 64
+AUTO_SAMPLES = 2048
+"""Passes at which `samples` "auto" gives up reaching its tolerance."""
+
+INLINE_BYTES = 64 * 2**10
+"""Bytes of a body that an API process reads itself: a millisecond. Workers read longer ones."""
+
+PASSES = 1_000_000
+"""Numbers of single passes in an answer: rows times samples times outputs."""
+
+IMAGE_BYTES = 4 * 2**20
+"""Bytes of an image that is sent as a file."""
+
+PIXELS = 4_000_000
+"""Pixels of an image that is sent as a file."""
+
+PENDING = 512
 """Requests an API process takes on at a time; further ones are asked to come back."""
+
+HELD_BYTES = 256 * 2**20
+"""Bytes of bodies that an API process holds at a time."""
 
 DEADLINE = 30.0
 """Seconds from a request's arrival to its answer."""

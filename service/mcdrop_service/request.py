@@ -6,13 +6,14 @@ at the first fault, so that a body of a million faults does not become a million
 """
 
 import math
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    StrictBool,
     StrictInt,
     StrictStr,
     WithJsonSchema,
@@ -22,7 +23,7 @@ from pydantic import (
 from mcdrop.recipe import SAMPLES_LIMIT
 from mcdrop_service.limits import ROWS, SEED
 
-__all__ = ["PredictRequest"]
+__all__ = ["ROW_FORMS", "Options", "PredictRequest"]
 
 
 def _check_records(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -59,12 +60,82 @@ Value = Annotated[
     Any, WithJsonSchema({"anyOf": [{"type": t} for t in ("number", "string", "boolean", "null")]})
 ]
 Records = Annotated[list[dict[str, Value]], _first, AfterValidator(_check_records)]
+Names = Annotated[list[StrictStr], Field(min_length=1, max_length=32, fail_fast=True)]
 
 
-class PredictRequest(BaseModel):
-    """Rows to answer for, as `inputs` or as `records`, and what to ask."""
+class Options(BaseModel):
+    """What to ask about rows, however the rows come."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: StrictStr | None = Field(
+        None, description="Model to ask; may be left out where there is only one."
+    )
+    version: Annotated[StrictInt, Field(ge=1, le=2**31 - 1)] | None = Field(
+        None, description="Version of the model; the served one by default."
+    )
+    samples: Annotated[StrictInt, Field(ge=1, le=SAMPLES_LIMIT)] | Literal["auto"] | None = Field(
+        None,
+        description="T, the stochastic passes; the model's own number by default. `auto` takes as "
+        "many as `tolerance` needs.",
+    )
+    tolerance: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = Field(
+        None,
+        description="Monte Carlo error of every mean at which passes are enough, in the output's "
+        "own unit; for `samples` `auto` and for streams.",
+    )
+    seed: StrictInt = Field(
+        0, ge=0, le=SEED, description="Draws the T thinned networks: same seed, same answer."
+    )
+    level: Probability | None = Field(
+        None,
+        description="Probability with which prediction sets and intervals hold the truth; the "
+        "model's own by default.",
+    )
+    risk: Probability | None = Field(
+        None,
+        description="Classification: error rate among answered rows, beyond which `abstain` is "
+        "true; the model's own by default.",
+    )
+    fields: Names | None = Field(
+        None, description="Fields of a row to answer with; all by default."
+    )
+    passes: StrictBool = Field(
+        False, description="Whether to answer with every single pass too, as `passes`."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_names(cls, body: Any) -> Any:
+        names = body if isinstance(body, dict) else ()
+        unknown = next((name for name in names if name not in cls.model_fields), None)
+        if unknown is not None:
+            known = ", ".join(cls.model_fields)
+            raise ValueError(f"got an unknown field {unknown[:80]!r}, wanted some of {known}")
+        return body
+
+    @model_validator(mode="after")
+    def _check_tolerance(self) -> Self:
+        if self.samples == "auto" and self.tolerance is None:
+            raise ValueError("got `samples` `auto` without `tolerance`: say how exact is enough")
+        if self.samples == "auto" and self.passes:
+            raise ValueError("got `passes` with `samples` `auto`, wanted a number of samples")
+        return self
+
+    @property
+    def chosen(self) -> dict[str, Any]:
+        """The options that were given, as fields of an `Ask`."""
+        given = {name: self.__dict__[name] for name in self.model_fields_set & _OPTIONS}
+        if given.get("fields") is not None:
+            given["fields"] = tuple(dict.fromkeys(given["fields"]))
+        return given
+
+
+_OPTIONS = frozenset(Options.model_fields)
+
+
+class PredictRequest(Options):
+    """Rows to answer for, as `inputs`, `records` or `images`, and what to ask."""
 
     inputs: Rows | None = Field(
         None,
@@ -81,51 +152,24 @@ class PredictRequest(BaseModel):
         description="Rows as `{column: value}`, for models of tables; null, or a column left out, "
         "is a missing value.",
     )
-    model: StrictStr | None = Field(
-        None, description="Model to ask; may be left out where there is only one."
-    )
-    version: Annotated[StrictInt, Field(ge=1, le=2**31 - 1)] | None = Field(
-        None, description="Version of the model; the latest by default."
-    )
-    samples: Annotated[StrictInt, Field(ge=1, le=SAMPLES_LIMIT)] | None = Field(
-        None, description="T, the stochastic passes; the model's own number by default."
-    )
-    seed: StrictInt = Field(
-        0, ge=0, le=SEED, description="Draws the T thinned networks: same seed, same answer."
-    )
-
-    level: Probability | None = Field(
+    images: Annotated[list[StrictStr], _first] | None = Field(
         None,
-        description="Probability with which prediction sets and intervals hold the truth; the "
-        "model's own by default.",
+        min_length=1,
+        max_length=ROWS,
+        description="Rows as PNG or JPEG files in base64, for models of images; turned gray and "
+        "into the model's size.",
     )
-    risk: Probability | None = Field(
-        None,
-        description="Classification: error rate among answered rows, beyond which `abstain` is "
-        "true; the model's own by default.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _check_names(cls, body: Any) -> Any:
-        names = body if isinstance(body, dict) else ()
-        unknown = next((name for name in names if name not in cls.model_fields), None)
-        if unknown is not None:
-            known = ", ".join(cls.model_fields)
-            raise ValueError(f"got an unknown field {unknown[:80]!r}, wanted some of {known}")
-        return body
 
     @model_validator(mode="after")
     def _check_rows(self) -> Self:
-        if (self.inputs is None) == (self.records is None):
-            came = "neither" if self.inputs is None else "both"
+        came = [name for name in ROW_FORMS if getattr(self, name) is not None]
+        if len(came) != 1:
             raise ValueError(
-                f"got {came} of `inputs` and `records`, wanted one of them: rows of numbers, or "
-                "rows of named columns"
+                f"got {' and '.join(f'`{n}`' for n in came) or 'no rows'}, wanted one of `inputs`: "
+                "rows of numbers, `records`: rows of named columns, and `images`: files in base64"
             )
         return self
 
-    @property
-    def rows(self) -> list[Any]:
-        """The rows, in whichever form they came."""
-        return self.inputs or self.records or []
+
+ROW_FORMS = ("inputs", "records", "images")
+"""Fields of a request that hold rows, one of which is given."""

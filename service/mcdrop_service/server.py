@@ -5,8 +5,10 @@ Knows LitServe's processes and how they are made to stop. Refuses to know what t
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 from types import FrameType
@@ -19,10 +21,11 @@ from mcdrop.errors import InputError, RepositoryError
 from mcdrop.repository import list_models
 from mcdrop_service import faults
 from mcdrop_service.application import PredictAPI, list_versions
+from mcdrop_service.backend import Backend
 from mcdrop_service.documentation import describe
 from mcdrop_service.gate import Gate
 from mcdrop_service.lifeline import end_with_parent
-from mcdrop_service.limits import DEADLINE, DRAIN
+from mcdrop_service.limits import DRAIN
 from mcdrop_service.schemas import ModelList
 
 __all__ = ["Server", "build", "serve"]
@@ -33,15 +36,15 @@ _HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # noqa: S104 - those LitServe takes
 class Server(ls.LitServer):  # type: ignore[misc]
     """LitServe's server, where a worker that dies is replaced, unless the server is stopping."""
 
-    def __init__(self, api: PredictAPI, workers: int) -> None:
+    def __init__(self, api: PredictAPI, backend: Backend, workers: int) -> None:
         super().__init__(
             api,
             accelerator="cpu",  # where a predictor computes
             workers_per_device=workers,
-            timeout=DEADLINE,
-            middlewares=[Gate],
+            timeout=False,  # the backend keeps deadlines
             restart_workers=True,
         )
+        self.backend = backend
         self.uvicorn_graceful_timeout = DRAIN
         self.monitor_internal = 0.5  # seconds between looks at the workers
         self.stopping = False
@@ -70,10 +73,11 @@ class Server(ls.LitServer):  # type: ignore[misc]
         return super().launch_single_inference_worker(lit_api, worker_id)
 
 
-def build(repository: Path, workers: int = 1) -> Server:
-    """The server of a repository, not yet running."""
+def build(repository: Path, folder: Path, workers: int = 1) -> Server:
+    """The server of a repository, not yet running; its workers' sockets will be in ``folder``."""
     threads = max(1, _cores() // workers)
-    server = Server(PredictAPI(repository, threads), workers)
+    backend = Backend(folder, workers)
+    server = Server(PredictAPI(repository, threads, folder), backend, workers)
     app: FastAPI = server.app
     faults.install(app)
 
@@ -81,6 +85,7 @@ def build(repository: Path, workers: int = 1) -> Server:
     def models() -> ModelList:
         return list_versions(repository)
 
+    app.add_middleware(Gate, backend=backend)
     app.openapi = lambda: describe(app, repository)  # type: ignore[method-assign]
     return server
 
@@ -107,7 +112,8 @@ def serve(repository: Path, *, host: str = "127.0.0.1", port: int = 8000, worker
     names = [entry.name for entry in list_models(repository)]
     if not names:
         raise RepositoryError(f"no trained model in {repository}: try `mcdrop train digits` first")
-    server = build(repository, workers)
+    folder = Path(tempfile.mkdtemp(prefix="mcdrop-"))  # readable by this user only
+    server = build(repository, folder, workers)
     _stop_on_signals(server)
     os.register_at_fork(after_in_child=end_with_parent)  # API processes, the queues' manager
     url = f"http://127.0.0.1:{port}"
@@ -125,6 +131,7 @@ def serve(repository: Path, *, host: str = "127.0.0.1", port: int = 8000, worker
     finally:
         for process in multiprocessing.active_children():  # none, unless stopped while starting
             process.kill()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _stop_on_signals(server: Server) -> None:

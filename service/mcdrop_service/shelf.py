@@ -8,11 +8,10 @@ import logging
 from functools import lru_cache
 from pathlib import Path
 
-from fastapi import HTTPException
-
 from mcdrop.errors import McdropError, RepositoryError
 from mcdrop.predictor import Predictor, load
 from mcdrop.repository import list_models, resolve
+from mcdrop_service.ask import RefusedError
 from mcdrop_service.limits import PREDICTORS
 
 __all__ = ["Shelf"]
@@ -33,7 +32,7 @@ class Shelf:
 
         Raises:
             RepositoryError: no such model or version.
-            HTTPException: 400 where the model has to be named, 500 where it cannot be loaded.
+            RefusedError: 400 where the model has to be named, 500 where it cannot be loaded.
         """
         model = self._only_model() if model is None else model
         path = resolve(self.repository, model, version)
@@ -43,7 +42,7 @@ class Shelf:
         except (OSError, McdropError) as error:
             _log.error("cannot load a model: %s", error)
             name = f"model {path.parent.name!r} version {path.name}"
-            raise HTTPException(500, f"{name} cannot be loaded: see the server's log") from None
+            raise RefusedError(500, f"{name} cannot be loaded: see the server's log") from None
 
     def load_latest(self) -> None:
         """Load the latest version of each model and let it answer: first requests are fast then.
@@ -64,5 +63,5 @@ class Shelf:
         names = [entry.name for entry in list_models(self.repository)]
         if len(names) != 1:
             there = ", ".join(names) or "none"
-            raise HTTPException(400, f"got no `model`, wanted one of those trained: {there}")
+            raise RefusedError(400, f"got no `model`, wanted one of those trained: {there}")
         return names[0]

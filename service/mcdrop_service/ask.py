@@ -1,0 +1,178 @@
+"""What travels between the API processes and the workers: an ask, and replies to it.
+
+An API process turns a request into an `Ask`, whatever its body's form was; a worker turns the ask
+into one `Reply` or, where a stream was asked for, into several. Knows their fields, and their
+bytes on the socket between the processes: JSON for what is small, raw bytes for arrays and bodies;
+nothing is ever unpickled. Refuses to know HTTP's wire, models and processes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, Self
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+__all__ = ["Ask", "Body", "Images", "RefusedError", "Reply", "Rows"]
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Images:
+    """Rows as PNG or JPEG files in base64, one a row."""
+
+    files: list[str]
+
+
+@dataclass(frozen=True)
+class Body:
+    """A request's body that the worker is to read: one too large for the API process's loop.
+
+    Attributes:
+        content: the bytes as they came.
+        kind: content type, lower case, without parameters.
+        query: the query string, which holds the options of a binary body.
+        shape: of a body of bare numbers, as the header ``x-shape`` says it; "" where it does not.
+        gzip: whether it is compressed.
+    """
+
+    content: bytes
+    kind: str
+    query: str = ""
+    shape: str = ""
+    gzip: bool = False
+
+
+Rows = NDArray[Any] | list[dict[str, Any]] | Images | Body
+"""Numbers (B, D) or (B, ...) in the model's raw unit; or records; or what gives them."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Rows to answer for, what to ask, and how to lay the answer out.
+
+    Attributes:
+        rows: the rows, in whichever form they came.
+        model: its name; None: the only one.
+        version: None: the one that is served by default.
+        samples: T; None: the model's own; "auto": as many as `tolerance` takes.
+        tolerance: greatest Monte Carlo error of a mean that is good enough, in the output's unit;
+            "auto" and streams stop there.
+        seed: draws the thinned networks.
+        level: probability of sets and intervals; None: the model's own.
+        risk: error rate of `abstain`; None: the model's own.
+        fields: the fields of a row to give; None: all.
+        passes: whether to give every pass too, (T, C) a row.
+        stream: whether to reply after 8, 16, 32, ... passes already.
+        format: who lays the answer out: a name in `mcdrop_service.formats.FORMATS`.
+        extra: what the format alone understands; JSON values.
+        id: of the request, for logs and feedback.
+        deadline: by `time.monotonic`, which all processes of a machine share; nobody waits for
+            the answer after it.
+    """
+
+    rows: Rows
+    model: str | None = None
+    version: int | None = None
+    samples: int | Literal["auto"] | None = None
+    tolerance: float | None = None
+    seed: int = 0
+    level: float | None = None
+    risk: float | None = None
+    fields: tuple[str, ...] | None = None
+    passes: bool = False
+    stream: bool = False
+    format: str = "json"
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    id: str = ""
+    deadline: float = 0.0
+
+    def with_(self, **changes: Any) -> Self:
+        """The same ask but for ``changes``."""
+        return replace(self, **changes)
+
+    def pack(self) -> tuple[bytes, bytes]:
+        """The ask as JSON, and its rows' bytes."""
+        values = self.__dict__
+        head = {name: values[name] for name, usual in _USUAL if values[name] != usual}
+        rows = self.rows
+        if isinstance(rows, np.ndarray):
+            rows = np.ascontiguousarray(rows)
+            head["array"] = (rows.dtype.str, rows.shape)
+            content: bytes = rows.tobytes()
+        elif isinstance(rows, Body):
+            head["body"] = (rows.kind, rows.query, rows.shape, rows.gzip)
+            content = rows.content
+        else:
+            head["list"] = "images" if isinstance(rows, Images) else "records"
+            content = orjson.dumps(rows.files if isinstance(rows, Images) else rows)
+        return orjson.dumps(head), content
+
+    @classmethod
+    def unpack(cls, head: bytes, content: bytes) -> "Ask":
+        """Read what `pack` gave."""
+        values = orjson.loads(head)
+        rows: Rows
+        if "array" in values:
+            dtype, shape = values.pop("array")
+            rows = np.frombuffer(content, dtype).reshape(shape)
+        elif "body" in values:
+            rows = Body(content, *values.pop("body"))
+        else:
+            images = values.pop("list") == "images"
+            rows = Images(orjson.loads(content)) if images else orjson.loads(content)
+        if "fields" in values:
+            values["fields"] = tuple(values["fields"])
+        return cls(rows=rows, **values)
+
+
+_USUAL = tuple((f.name, {} if f.name == "extra" else f.default) for f in fields(Ask)[1:])
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer as HTTP will carry it, or a part of one.
+
+    Attributes:
+        body: its bytes.
+        status: HTTP status.
+        kind: content type.
+        headers: further headers.
+        more: whether further replies follow, of a stream.
+        facts: small JSON values about how it was made, for metrics and logs: `model`, `version`,
+            `rows`, `samples`, `batch` (rows evaluated together).
+    """
+
+    body: bytes
+    status: int = 200
+    kind: str = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+    more: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def pack(self) -> tuple[bytes, bytes]:
+        """All but the body as JSON, and the body."""
+        head = [self.status, self.kind, self.headers, self.more, self.facts]
+        return orjson.dumps(head), self.body
+
+    @classmethod
+    def unpack(cls, head: bytes, content: bytes) -> "Reply":
+        """Read what `pack` gave."""
+        return cls(content, *orjson.loads(head))
+
+
+class RefusedError(Exception):
+    """A request is turned away, with this status and a message fit for the caller."""
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+
+    @property
+    def reply(self) -> Reply:
+        """The answer that says so."""
+        headers = {"retry-after": "1"} if self.status == 503 else {}
+        body = orjson.dumps({"detail": str(self)}, default=str)
+        return Reply(body, self.status, headers=headers)

@@ -1,0 +1,254 @@
+"""The API process's way to the workers: one link to each, and every ask that waits for a reply.
+
+`Backend.submit` answers an ask, `Backend.stream` answers one bit by bit. Both
+
+- take on a bounded number of asks and of bytes, and refuse further ones with 503;
+- answer 504 when the ask's deadline has come, whatever its worker does;
+- take an ask back from its worker when the client has gone away;
+- give an ask to another worker, once, when its worker has died: an evaluation changes nothing.
+
+Workers are found by their sockets' names, and a link that breaks is tried again until it holds,
+so that `ready` and `links` tell the live state. Refuses to know what an ask means.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from multiprocessing import Value
+from pathlib import Path
+from typing import Any
+
+from mcdrop_service.ask import Ask, RefusedError, Reply
+from mcdrop_service.limits import HELD_BYTES, PENDING
+from mcdrop_service.wire import Wire
+
+__all__ = ["Backend", "Receive"]
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+"""ASGI's ``receive`` of a request whose body has been read: it tells when the client goes away."""
+
+_TICK = 0.02  # seconds between looks at deadlines
+_PATIENCE = 0.05  # seconds after which it is worth watching whether the client is still there
+_RECONNECT = 0.05  # seconds between attempts to reach a worker
+_TRIES = 2  # workers that may die of an ask
+
+
+class Backend:
+    """Links to the workers of a server; made before processes part, used in each API process.
+
+    Args:
+        folder: where the workers' sockets are: ``0.sock``, ``1.sock``, ...
+        workers: how many there are.
+        pending: asks an API process takes on at a time.
+    """
+
+    def __init__(self, folder: Path, workers: int, *, pending: int = PENDING) -> None:
+        self.folder, self.workers, self.limit = folder, workers, pending
+        self.held = 0  # bytes of asks that wait for a reply
+        self.asks: dict[int, _Waiting] = {}
+        self._links: list[_Link] = []
+        self._numbers = itertools.count(1)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ticking = False
+        self._draining = Value("b", 0, lock=False)  # shared with the main process
+
+    @property
+    def links(self) -> int:
+        """Workers that can be asked now."""
+        return len(self._links)
+
+    @property
+    def ready(self) -> bool:
+        """Whether a worker is there, and the server is not stopping."""
+        return bool(self._links) and not self._draining.value
+
+    def drain(self) -> None:
+        """Say not-ready from now on, in every process; requests are still answered."""
+        self._draining.value = 1
+
+    def start(self) -> None:
+        """Reach for the workers, from within the event loop."""
+        if not self._tasks:
+            self._tasks = [
+                asyncio.get_running_loop().create_task(self._keep(self.folder / f"{i}.sock"))
+                for i in range(self.workers)
+            ]
+
+    async def submit(self, ask: Ask, receive: Receive | None = None) -> Reply:
+        """Answer an ask.
+
+        Args:
+            ask: what to ask; its deadline is kept to.
+            receive: of the request, to notice when the client goes away.
+
+        Returns:
+            The worker's reply, or one that says why there is none: 503 or 504.
+        """
+        waiting = _Waiting(ask, receive)
+        try:
+            self._admit(waiting)
+            return await waiting.take()
+        except RefusedError as refused:
+            return refused.reply
+        finally:
+            self._release(waiting)
+
+    async def stream(self, ask: Ask, receive: Receive | None = None) -> AsyncGenerator[Reply]:
+        """Answer an ask with several replies; leaving the iterator ends the evaluation.
+
+        A reply that is not 200 is the last.
+        """
+        waiting = _Waiting(ask.with_(stream=True), receive)
+        try:
+            self._admit(waiting)
+            more = True
+            while more:
+                reply = await waiting.take()
+                yield reply
+                more = reply.more
+        except RefusedError as refused:
+            yield refused.reply
+        finally:
+            self._release(waiting)
+
+    def _admit(self, waiting: "_Waiting") -> None:
+        if len(self.asks) >= self.limit or self.held > HELD_BYTES:
+            raise RefusedError(
+                503, f"{len(self.asks)} requests are waiting already: try again in a second"
+            )
+        self.start()
+        waiting.number = next(self._numbers)
+        self.asks[waiting.number] = waiting
+        self.held += waiting.size
+        self._send(waiting)
+        if not self._ticking:
+            self._ticking = True
+            asyncio.get_running_loop().call_later(_TICK, self._tick)
+
+    def _release(self, waiting: "_Waiting") -> None:
+        if self.asks.pop(waiting.number, None) is None:
+            return
+        self.held -= waiting.size
+        if waiting.watcher is not None:
+            waiting.watcher.cancel()
+        if waiting.link is not None and not waiting.answered:
+            waiting.link.send(waiting.number)  # takes it back
+        if waiting.link is not None:
+            waiting.link.load -= 1
+
+    def _send(self, waiting: "_Waiting") -> None:
+        """Give an ask to the worker with the fewest; without any, it waits for one."""
+        if self._links:
+            waiting.link = min(self._links, key=lambda link: link.load)
+            waiting.link.load += 1
+            waiting.link.send(waiting.number, *waiting.packed)
+
+    async def _keep(self, path: Path) -> None:
+        """Hold a link to the worker that listens at ``path``, whoever that is."""
+        loop = asyncio.get_running_loop()
+        while True:
+            with contextlib.suppress(OSError):
+                _, link = await loop.create_unix_connection(lambda: _Link(self), str(path))
+                self._links.append(link)
+                for waiting in [w for w in self.asks.values() if w.link is None]:
+                    self._send(waiting)
+                await link.gone.wait()
+                self._links.remove(link)
+                self._rescue(link)
+            await asyncio.sleep(_RECONNECT)
+
+    def _rescue(self, link: "_Link") -> None:
+        """Give the asks of a worker that died to another, if they may be answered still."""
+        for waiting in [w for w in self.asks.values() if w.link is link and not w.answered]:
+            waiting.link, waiting.tries = None, waiting.tries + 1
+            if waiting.begun or waiting.tries >= _TRIES:
+                waiting.put(RefusedError(503, "the worker died on the way: try again").reply)
+            else:
+                self._send(waiting)
+
+    def _tick(self) -> None:
+        """Look at deadlines, and after clients who have been waiting for some time."""
+        loop, now = asyncio.get_running_loop(), time.monotonic()
+        for waiting in list(self.asks.values()):
+            if now >= waiting.deadline and not waiting.answered:
+                waiting.fail(_late(waiting))
+            elif waiting.receive and not waiting.watcher and now - waiting.since > _PATIENCE:
+                waiting.watcher = loop.create_task(waiting.watch(waiting.receive))
+        self._ticking = bool(self.asks)
+        if self._ticking:
+            loop.call_later(_TICK, self._tick)
+
+
+def _late(waiting: "_Waiting") -> RefusedError:
+    if waiting.link is None:
+        return RefusedError(503, "no worker is there: try again in a second")
+    return RefusedError(504, "no answer within the time allowed")
+
+
+class _Waiting:
+    """An ask and the replies to it that have come."""
+
+    def __init__(self, ask: Ask, receive: Receive | None) -> None:
+        self.number = 0
+        self.packed = ask.pack()
+        self.size = len(self.packed[1])
+        self.deadline, self.since = ask.deadline, time.monotonic()
+        self.receive = receive
+        self.watcher: asyncio.Task[None] | None = None
+        self.link: _Link | None = None
+        self.tries = 0
+        self.begun = self.answered = False
+        self._failure: RefusedError | None = None
+        self._replies: list[Reply] = []
+        self._next: asyncio.Future[Reply] | None = None
+
+    def put(self, reply: Reply) -> None:
+        """A reply has come."""
+        self.begun, self.answered = True, not reply.more
+        if self._next is not None and not self._next.done():
+            self._next.set_result(reply)
+        else:
+            self._replies.append(reply)
+
+    def fail(self, refused: RefusedError) -> None:
+        """There will be no reply; its worker is told when the ask is released."""
+        self._failure = refused
+        if self._next is not None and not self._next.done():
+            self._next.set_exception(refused)
+
+    async def take(self) -> Reply:
+        """The next reply, when it comes."""
+        if self._replies:
+            return self._replies.pop(0)
+        if self._failure is not None:
+            raise self._failure
+        self._next = asyncio.get_running_loop().create_future()
+        return await self._next
+
+    async def watch(self, receive: Receive) -> None:
+        """End the wait when the client goes away; what is answered then goes nowhere."""
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        self.fail(RefusedError(499, "the client went away"))
+
+
+class _Link(Wire):
+    """The socket to one worker."""
+
+    def __init__(self, backend: Backend) -> None:
+        super().__init__()
+        self._backend = backend
+        self.load = 0  # asks that this worker has
+        self.gone = asyncio.Event()
+
+    def got(self, number: int, head: bytes, content: bytes) -> None:
+        """Pass a reply on to who waits for it, if anybody does still."""
+        waiting = self._backend.asks.get(number)
+        if waiting is not None:
+            waiting.put(Reply.unpack(head, content))
+
+    def lost(self) -> None:
+        """Let the backend know."""
+        self.gone.set()

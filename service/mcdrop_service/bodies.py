@@ -1,0 +1,189 @@
+"""Bodies of requests: from bytes of a known type to rows and options.
+
+JSON is read fast where it is what it nearly always is, an object with rows of numbers, and
+otherwise by `PredictRequest`, which also says what is wrong; both take and refuse the same. Binary
+forms have their options in the query string. Refuses to know models and HTTP's wire.
+"""
+
+import io
+import math
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from mcdrop_service.arrow import read_arrow
+from mcdrop_service.ask import JSON, Ask, Body, Images, RefusedError, Rows
+from mcdrop_service.faults import invalid_request
+from mcdrop_service.limits import BODY_BYTES, ROWS
+from mcdrop_service.request import ROW_FORMS, Options, PredictRequest
+
+__all__ = ["KINDS", "read", "too_large"]
+
+
+def read(ask: Ask) -> Ask:
+    """The ask with its body's rows, and the options that came with them.
+
+    Raises:
+        RefusedError: the body cannot be read; 400, 413, 415 or 422.
+    """
+    body = ask.rows
+    if not isinstance(body, Body):
+        return ask
+    if body.gzip:
+        body = replace(body, content=_inflate(body.content))
+    if body.kind == JSON:
+        if body.query:
+            raise RefusedError(422, "got options in the query, wanted them in the JSON body")
+        return _json(ask, body.content)
+    options = _options(body.query)
+    return ask.with_(rows=KINDS[body.kind](body), **options)
+
+
+def too_large() -> RefusedError:
+    """The body has too many bytes."""
+    return RefusedError(
+        413,
+        f"the body has more than {BODY_BYTES // 2**20} MiB: send fewer rows at a time, or score a "
+        "file of rows with `mcdrop score`",
+    )
+
+
+def _inflate(content: bytes) -> bytes:
+    """Undo gzip, as far as a body may be long."""
+    inflater = zlib.decompressobj(wbits=31)
+    try:
+        inflated = inflater.decompress(content, BODY_BYTES + 1)
+    except zlib.error as error:
+        raise RefusedError(400, f"the body is not gzip: {error}") from None
+    if len(inflated) > BODY_BYTES:
+        raise too_large()
+    if not inflater.eof:
+        raise RefusedError(400, "the body is not gzip: it is cut short")
+    return inflated
+
+
+def _json(ask: Ask, content: bytes) -> Ask:
+    fast = _fast(content)
+    if fast is not None:
+        rows, options = fast
+        return ask.with_(rows=rows, **options.chosen)
+    try:
+        request = PredictRequest.model_validate_json(content)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        raise invalid_request(faults) from None
+    return ask.with_(rows=_rows(request), **request.chosen)
+
+
+def _fast(content: bytes) -> tuple[Rows, Options] | None:
+    """Rows of numbers and options; None where a closer look is needed."""
+    try:
+        values = orjson.loads(content)
+        if type(values) is not dict or any(values.get(n) is not None for n in ROW_FORMS[1:]):
+            return None
+        inputs = values.pop("inputs", None)
+        if type(inputs) is not list or not 1 <= len(inputs) <= ROWS:
+            return None
+        rows = np.array(inputs)
+        options = Options.model_validate({k: v for k, v in values.items() if k not in ROW_FORMS})
+    except (ValueError, OverflowError, TypeError, RecursionError):
+        return None
+    # NumPy takes truth values among numbers for numbers.
+    if rows.dtype.kind not in "fi" or b"true" in content or b"false" in content:
+        return None
+    if rows.ndim not in (2, 3) or not np.isfinite(rows).all():
+        return None
+    return rows.astype(np.float64, copy=False), options
+
+
+def _rows(request: PredictRequest) -> Rows:
+    if request.records is not None:
+        return request.records
+    if request.images is not None:
+        return Images(request.images)
+    try:
+        return np.array(request.inputs, np.float64)
+    except ValueError:
+        text = "got rows of unequal lengths, wanted one length for all rows"
+        raise RefusedError(422, text) from None
+
+
+def _options(query: str) -> dict[str, Any]:
+    """Options from a query string: ``samples=100&seed=1&fields=prediction,confidence``."""
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=32)
+        return Options.model_validate({name: _value(name, text) for name, text in pairs}).chosen
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False)
+        raise invalid_request(faults) from None
+    except ValueError:
+        raise RefusedError(422, "the query has too many parts") from None
+
+
+def _value(name: str, text: str) -> Any:
+    """What JSON would hold."""
+    if name == "fields":
+        return text.split(",")
+    try:
+        return text if name == "model" else orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text
+
+
+def _bare(body: Body) -> NDArray[Any]:
+    """Little-endian float32, one row after the other, in the shape of ``x-shape``."""
+    if len(body.content) % 4 or not body.content:
+        raise RefusedError(422, f"got {len(body.content)} bytes, wanted float32: 4 bytes a number")
+    values = np.frombuffer(body.content, "<f4")
+    if not body.shape:
+        return values[None]
+    sizes = body.shape.split(",")
+    if not all(s.strip().isdecimal() and len(s) < 10 for s in sizes) or len(sizes) not in (1, 2, 3):
+        raise RefusedError(422, f"x-shape: got {body.shape[:80]!r}, wanted sizes such as 3,784")
+    shape = [int(size) for size in sizes]
+    if math.prod(shape) != len(values):
+        raise RefusedError(
+            422, f"x-shape: got {len(values)} numbers, wanted {math.prod(shape)} of shape {shape}"
+        )
+    return _bounded(values.reshape(shape))
+
+
+def _npy(body: Body) -> NDArray[Any]:
+    """A file of `numpy.save`; objects, which would be pickled, are refused."""
+    stream = io.BytesIO(body.content)
+    try:
+        version = np.lib.format.read_magic(stream)
+        header = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }[version]
+        shape, fortran, dtype = header(stream, max_header_size=1000)
+    except (ValueError, KeyError, EOFError, SyntaxError, TypeError):
+        raise RefusedError(422, "the body is no .npy file of numbers") from None
+    content = memoryview(body.content)[stream.tell() :]
+    if dtype.kind not in "fiu" or math.prod(shape) * dtype.itemsize != len(content):
+        text = f"got a .npy file of {dtype} and shape {shape}, wanted numbers, and all of them"
+        raise RefusedError(422, text[:300])
+    values = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
+    return _bounded(values)
+
+
+def _bounded(values: NDArray[Any]) -> NDArray[Any]:
+    if values.ndim not in (2, 3) or not 1 <= len(values) <= ROWS:
+        raise RefusedError(422, f"got shape {values.shape}, wanted (rows, ...), {ROWS:,} at most")
+    return values
+
+
+KINDS: dict[str, Callable[[Body], Rows]] = {
+    "application/octet-stream": _bare,
+    "application/x-npy": _npy,
+    "application/vnd.apache.arrow.stream": read_arrow,
+}
+"""Types of binary bodies, and who reads them."""

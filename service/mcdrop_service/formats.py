@@ -1,0 +1,58 @@
+"""Forms of an answer, by name: from the answers of some jobs to one reply each.
+
+A format is given jobs of one model, samples, seed, level, risk and fields, and the answers of all
+their rows, one job's after the other's; so whatever is laid out for all at once is laid out once.
+A new form is one more entry in `FORMATS`, in the worker; an ask names it. Refuses to know how
+answers are computed and how replies travel.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from mcdrop.predictions import ClassPredictions, Predictions
+from mcdrop_service import columns
+from mcdrop_service.ask import Reply
+from mcdrop_service.job import Job
+
+__all__ = ["FORMATS", "Format", "head"]
+
+Format = Callable[[Sequence[Job], Predictions, NDArray[np.float64] | None], list[Reply]]
+"""From jobs, the answers of all their rows (B), and perhaps every pass of the only job's (T, B, C)
+to one reply a job."""
+
+
+def head(job: Job, found: Predictions) -> dict[str, Any]:
+    """What an answer says before its rows."""
+    card = job.predictor.card
+    told = {
+        "model": card.name,
+        "version": card.version,
+        "samples": found.samples,
+        "seed": job.ask.seed,
+        "level": found.level,
+    }
+    if isinstance(found, ClassPredictions):
+        return told | {"risk": found.risk, "task": "classification", "classes": card.classes}
+    return told | {"task": "regression", "targets": card.targets}
+
+
+def _json(
+    jobs: Sequence[Job], found: Predictions, passes: NDArray[np.float64] | None
+) -> list[Reply]:
+    rows = columns.encode(found, jobs[0].predictor.card, jobs[0].ask.fields)
+    if passes is not None:
+        for row, values in zip(rows, passes.transpose(1, 0, 2), strict=True):  # (B, T, C)
+            row["passes"] = values.tolist()
+    told, replies, start = head(jobs[0], found), [], 0
+    for job in jobs:
+        end = start + len(job.x)
+        replies.append(Reply(orjson.dumps({**told, "predictions": rows[start:end]})))
+        start = end
+    return replies
+
+
+FORMATS: dict[str, Format] = {"json": _json}

@@ -1,0 +1,30 @@
+"""LitServe's loop of a worker process, ours: it listens on a Unix socket.
+
+Knows the one hook by which LitServe runs a worker. LitServe's own queues stay empty.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from litserve.loops import LitLoop  # type: ignore[import-untyped]
+
+from mcdrop_service.worker import Worker
+
+__all__ = ["SocketLoop"]
+
+
+class SocketLoop(LitLoop):  # type: ignore[misc]
+    """Answers asks that come by ``FOLDER/WORKER.sock``, for as long as the process lives."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def __call__(self, lit_api: Any, _device: str, worker_id: int, *_queues: Any) -> None:
+        """Run in the worker process, after ``LitAPI.setup``."""
+        worker = Worker(lit_api.shelf, lit_api.observers)
+        factory = uvicorn.Config("").get_loop_factory()  # uvloop's, where there is one
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(worker.serve(self.folder / f"{worker_id}.sock"))

@@ -1,0 +1,64 @@
+"""Evaluations that go step by step: many rows, streams, adaptive sampling, every single pass.
+
+A walk is a generator; the worker takes one step of it a turn, and may leave it at any. Refuses to
+know sockets and turns.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mcdrop.predictions import Predictions
+from mcdrop_service import answers
+from mcdrop_service.ask import Reply
+from mcdrop_service.coalescing import budget
+from mcdrop_service.job import Job, Statistics
+
+__all__ = ["Step", "walk"]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a step has brought: perhaps a reply, and at the end what was found."""
+
+    reply: Reply | None = None
+    found: Predictions | None = None
+
+
+def walk(job: Job) -> Iterator[Step]:
+    """Answer a job in steps; the last one, and only that one, has ``found``."""
+    if job.ask.stream or job.ask.samples == "auto":
+        return _passes(job)
+    return _rows(job)
+
+
+def _rows(job: Job) -> Iterator[Step]:
+    """Some rows at a time."""
+    size = budget(job.samples, job.predictor.weights)
+    parts, passes = [], []
+    for start in range(0, len(job.x), size):
+        x = job.x[start : start + size]
+        parts.append(answers.evaluate(job, x))
+        if job.ask.passes:
+            passes.append(job.predictor.sample(x, job.samples, job.ask.seed))
+        if start + size < len(job.x):
+            yield Step()
+    statistics = type(parts[0]).concatenate(parts)  # type: ignore[arg-type]
+    found = answers.conclude([job], statistics)
+    every = np.concatenate(passes, axis=1) if passes else None  # (T, B, C)
+    yield Step(answers.encode([job], found, every)[0], found)
+
+
+def _passes(job: Job) -> Iterator[Step]:
+    """The first 8, 16, 32, ... passes, until all of them or until the error is small enough."""
+    for statistics in job.predictor.stream(job.x, job.samples, job.ask.seed):
+        found = answers.conclude([job], statistics)
+        if statistics.samples == job.samples or _enough(statistics, job.ask.tolerance):
+            yield Step(answers.encode([job], found)[0], found)
+            return
+        yield Step(replace(answers.encode([job], found)[0], more=True) if job.ask.stream else None)
+
+
+def _enough(statistics: Statistics, tolerance: float | None) -> bool:
+    return tolerance is not None and bool(statistics.mc_error.max() <= tolerance)

@@ -1,0 +1,229 @@
+"""A worker's desk: asks come in by its socket, are gathered, evaluated, and answered.
+
+There is no batch timer: while some rows are being evaluated others arrive, and all that have
+arrived are evaluated next, together where model, samples and seed are the same. Between two
+evaluations, each of bounded length, the socket is looked at again: an ask taken back, or past its
+deadline, is not evaluated; rows of a large ask take turns with small ones; streams and adaptive
+sampling go on step by step. One bad ask fails alone. Refuses to know HTTP and how rows are
+answered (``answers``).
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcdrop.predictions import Predictions
+from mcdrop_service import answers
+from mcdrop_service.ask import Ask, Body, Reply
+from mcdrop_service.bodies import read
+from mcdrop_service.coalescing import budget
+from mcdrop_service.faults import refusal
+from mcdrop_service.job import Job, Key, Statistics
+from mcdrop_service.shelf import Shelf
+from mcdrop_service.walks import Step, walk
+from mcdrop_service.wire import Wire
+
+__all__ = ["Observer", "Worker"]
+
+_log = logging.getLogger(__name__)
+
+Observer = Callable[[Sequence[Job], Predictions], None]
+"""Told, in the worker, of jobs that are answered: their rows' answers, one job's after the
+other's. It must be quick; what it raises is logged and goes no further."""
+
+
+class Worker:
+    """Asks that have come, and what is done about them."""
+
+    def __init__(self, shelf: Shelf, observers: Sequence[Observer] = ()) -> None:
+        self.shelf, self.observers = shelf, observers
+        self._arrived: list[_Task] = []
+        self._groups: dict[Key, list[_Task]] = {}
+        self._walks: deque[_Task] = deque()
+        self._scheduled = False
+
+    async def serve(self, path: Path) -> None:
+        """Listen at ``path`` until the process ends."""
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()  # of a worker that was killed
+        server = await asyncio.get_running_loop().create_unix_server(lambda: _Peer(self), str(path))
+        await server.serve_forever()
+
+    def take(self, task: "_Task") -> None:
+        """An ask has come."""
+        self._arrived.append(task)
+        self._soon()
+
+    def _soon(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        """One evaluation, after a look at all that has come."""
+        self._scheduled = False
+        arrived, self._arrived = self._arrived, []
+        for task in arrived:
+            self._open(task)
+        if self._groups:
+            self._evaluate()
+        if self._walks:
+            self._step()
+        if self._groups or self._walks:
+            self._soon()
+
+    def _open(self, task: "_Task") -> None:
+        """Check an ask, and put it where it is evaluated."""
+        if task.over:
+            return
+        try:
+            if isinstance(task.ask.rows, Body):
+                task.ask = read(task.ask)
+            ask = task.ask
+            task.job = answers.validate(ask, self.shelf.find(ask.model, ask.version))
+        except Exception as error:
+            task.reply(refusal(error))
+            return
+        if self._alone(task.job):
+            task.walk = walk(task.job)
+            self._walks.append(task)
+        else:
+            self._groups.setdefault(task.job.key, []).append(task)
+
+    @staticmethod
+    def _alone(job: Job) -> bool:
+        """Whether a job goes on its own way, step by step."""
+        ask = job.ask
+        many = len(job.x) > budget(job.samples, job.predictor.weights)
+        return ask.stream or ask.passes or ask.samples == "auto" or many
+
+    def _evaluate(self) -> None:
+        """Evaluate tasks of one key together; the next turn is another key's."""
+        key = next(iter(self._groups))
+        tasks = [task for task in self._groups.pop(key) if not task.over]
+        room, count = budget(key[1], key[0].weights), 0
+        for task in tasks:
+            room -= len(task.job.x)
+            if room < 0:
+                break
+            count += 1
+        if tasks[count:]:
+            self._groups[key] = tasks[count:]
+        self._answer(tasks[:count])
+
+    def _answer(self, tasks: Sequence["_Task"]) -> None:
+        """Evaluate tasks of one key and reply; where that fails, each alone."""
+        if not tasks:
+            return
+        layouts: dict[tuple[Any, ...], list[_Task]] = {}
+        for task in tasks:
+            layouts.setdefault(task.job.layout, []).append(task)
+        try:
+            x = np.concatenate([t.job.x for group in layouts.values() for t in group])
+            statistics, start = answers.evaluate(tasks[0].job, x), 0
+            for group in layouts.values():
+                end = start + sum(len(task.job.x) for task in group)
+                self._reply(group, statistics.rows(slice(start, end)), len(x))
+                start = end
+        except Exception as error:
+            if len(tasks) == 1:
+                tasks[0].reply(refusal(error))
+            else:
+                for task in tasks:
+                    self._answer([] if task.answered else [task])
+
+    def _reply(self, tasks: Sequence["_Task"], statistics: Statistics, batch: int) -> None:
+        jobs = [task.job for task in tasks]
+        found = answers.conclude(jobs, statistics)
+        for task, reply in zip(tasks, answers.encode(jobs, found), strict=True):
+            task.reply(reply, batch)
+        self._observe(jobs, found)
+
+    def _step(self) -> None:
+        """Go one step on the way of one task; the next turn it is another's."""
+        task = self._walks.popleft()
+        if task.over:
+            return
+        try:
+            step = next(task.walk)
+        except Exception as error:
+            task.reply(refusal(error))
+            return
+        if step.reply is not None:
+            task.reply(step.reply, len(task.job.x))
+        if step.found is not None:
+            self._observe([task.job], step.found)
+        else:
+            self._walks.append(task)
+
+    def _observe(self, jobs: Sequence[Job], found: Predictions) -> None:
+        for observer in self.observers:
+            try:
+                observer(jobs, found)
+            except Exception:
+                _log.exception("an observer failed")
+
+
+class _Task:
+    """An ask, who asked, and how far it has come."""
+
+    job: Job
+    walk: Iterator[Step]
+
+    def __init__(self, peer: "_Peer", number: int, ask: Ask) -> None:
+        self._peer, self._number, self._since = peer, number, time.monotonic()
+        self.ask = ask
+        self.answered = self.gone = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody waits for it any more."""
+        return self.gone or self.answered or time.monotonic() > self.ask.deadline
+
+    def reply(self, reply: Reply, batch: int = 0) -> None:
+        """Send a reply, with facts about how it was made."""
+        self.answered = not reply.more
+        facts: dict[str, Any] = {"seconds": time.monotonic() - self._since}
+        if batch:
+            card = self.job.predictor.card
+            facts |= {
+                "model": card.name,
+                "version": card.version,
+                "rows": len(self.job.x),
+                "samples": self.job.samples,
+                "batch": batch,
+            }
+        self._peer.send(self._number, *replace(reply, facts=facts).pack())
+        if self.answered:
+            self._peer.tasks.pop(self._number, None)
+
+
+class _Peer(Wire):
+    """The socket to one API process."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__()
+        self._worker = worker
+        self.tasks: dict[int, _Task] = {}
+
+    def got(self, number: int, head: bytes, content: bytes) -> None:
+        """Take an ask, or take one back."""
+        if head:
+            task = self.tasks[number] = _Task(self, number, Ask.unpack(head, content))
+            self._worker.take(task)
+        elif number in self.tasks:
+            self.tasks.pop(number).gone = True
+
+    def lost(self) -> None:
+        """Nobody is there for the answers."""
+        for task in self.tasks.values():
+            task.gone = True
+        self.tasks.clear()
