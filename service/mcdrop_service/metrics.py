@@ -1,0 +1,182 @@
+"""What the server counts, and the page at ``/metrics`` that Prometheus reads.
+
+API processes count requests, workers count what they evaluate, the main process counts workers
+it had to replace. Each writes to a file of its own in one folder, from which any of them can sum
+up (prometheus_client's multiprocess mode); a process that is killed leaves its counts behind.
+Knows names, units and buckets. Refuses to know when something is to be counted.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcdrop.calibration import row_epistemic
+from mcdrop.predictions import ClassPredictions, Predictions
+from mcdrop_service.job import Job
+
+_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def _share() -> None:
+    """Make the folder, in the first process; those it starts inherit the name."""
+    if _FOLDER in os.environ:
+        return
+    folder, maker = tempfile.mkdtemp(prefix="mcdrop-metrics-"), os.getpid()
+    os.environ[_FOLDER] = folder
+
+    def remove() -> None:
+        if os.getpid() == maker:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(remove)
+
+
+_share()  # before the import: prometheus_client looks once, there and then
+
+from prometheus_client import (  # noqa: E402
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+from prometheus_client.metrics_core import Metric  # noqa: E402
+from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
+from prometheus_client.registry import Collector  # noqa: E402
+
+__all__ = ["KIND", "PENDING", "RESTARTS", "count_failure", "count_request", "expose", "observe"]
+
+KIND = CONTENT_TYPE_LATEST
+"""Content type of what `expose` gives."""
+
+_MODEL = ("model", "version")
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+_SHARES = tuple(round(0.05 * i, 2) for i in range(1, 21))
+_NATS = tuple(float(f"{10**e:.2g}") for e in np.arange(-6, 1.5, 0.5))
+
+
+class _Rows(Histogram):
+    """A histogram that takes a value for each of many rows at once."""
+
+    def observe_rows(self, values: NDArray[np.float64]) -> None:
+        """Observe every one of (B,) values."""
+        places = np.searchsorted(self._upper_bounds, values)  # the first bound not below
+        for place, rows in enumerate(np.bincount(places).tolist()):
+            if rows:
+                self._buckets[place].inc(rows)
+        self._sum.inc(float(values.sum()))
+
+
+_requests = Counter(
+    "mcdrop_requests", "Requests answered, by status.", ("method", "route", "status")
+)
+_seconds = Histogram(
+    "mcdrop_request_seconds",
+    "From a request's arrival to its answer.",
+    ("route",),
+    buckets=_SECONDS,
+)
+PENDING = Gauge(
+    "mcdrop_pending_requests", "Requests not answered yet.", multiprocess_mode="livesum"
+)
+RESTARTS = Counter("mcdrop_worker_restarts", "Workers that died and were replaced.")
+_inferences = Counter("mcdrop_inferences", "Requests answered by a model.", _MODEL)
+_failures = Counter("mcdrop_inference_failures", "Requests a model could not answer.", _MODEL)
+_rows = Counter("mcdrop_rows", "Rows answered.", _MODEL)
+_passes = Counter("mcdrop_passes", "Rows times passes evaluated.", _MODEL)
+_abstained = Counter("mcdrop_abstained_rows", "Rows answered with `abstain`.", _MODEL)
+_batches = Histogram("mcdrop_batch_rows", "Rows laid out together.", _MODEL, buckets=_SIZES)
+_confidence = _Rows("mcdrop_confidence", "Confidence of each row.", _MODEL, buckets=_SHARES)
+_epistemic = _Rows(
+    "mcdrop_epistemic",
+    "Epistemic uncertainty of each row: nats, or share of the training target's variance.",
+    _MODEL,
+    buckets=_NATS,
+)
+_novelty = _Rows(
+    "mcdrop_novelty",
+    "Share of calibration rows less uncertain than a row.",
+    _MODEL,
+    buckets=_SHARES,
+)
+
+
+def count_request(method: str, route: str, status: int, seconds: float) -> None:
+    """Count a request that was answered."""
+    _requests.labels(method, route, str(status)).inc()
+    _seconds.labels(route).observe(seconds)
+
+
+def count_failure(model: str, version: int) -> None:
+    """Count a request that a model could not answer."""
+    _failures.labels(model, str(version)).inc()
+
+
+def observe(jobs: Sequence[Job], found: Predictions) -> None:
+    """Count what a worker has evaluated: jobs of one model, and the answers of all their rows."""
+    card, rows = jobs[0].predictor.card, len(found)
+    labels = card.name, str(card.version)
+    _inferences.labels(*labels).inc(len(jobs))
+    _rows.labels(*labels).inc(rows)
+    _passes.labels(*labels).inc(rows * found.samples)
+    _batches.labels(*labels).observe(rows)
+    _confidence.labels(*labels).observe_rows(found.confidence.reshape(rows, -1).mean(axis=1))
+    _epistemic.labels(*labels).observe_rows(row_epistemic(found))
+    _novelty.labels(*labels).observe_rows(found.novelty)
+    if isinstance(found, ClassPredictions):
+        _abstained.labels(*labels).inc(int(found.abstain.sum()))
+
+
+def expose(further: Iterable[Metric] = ()) -> bytes:
+    """The page: the sums over all processes, ``further`` metrics, and Triton's names for some."""
+    summed = CollectorRegistry(auto_describe=False)
+    MultiProcessCollector(summed)  # type: ignore[no-untyped-call]
+    own = list(summed.collect())
+    page = CollectorRegistry(auto_describe=False)
+    page.register(_Given([*own, *further, *_as_triton(own)]))
+    return generate_latest(page)
+
+
+class _Given(Collector):
+    """Metrics that have been collected already."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        """Those metrics."""
+        return iter(self._metrics)
+
+
+_TRITON = {
+    "mcdrop_inferences_total": (
+        "nv_inference_request_success",
+        "Number of successful inference requests",
+    ),
+    "mcdrop_inference_failures_total": (
+        "nv_inference_request_failure",
+        "Number of failed inference requests",
+    ),
+    "mcdrop_rows_total": ("nv_inference_count", "Number of inferences performed"),
+    "mcdrop_batch_rows_count": ("nv_inference_exec_count", "Number of model executions performed"),
+}
+
+
+def _as_triton(own: Iterable[Metric]) -> Iterator[Metric]:
+    """The names by which dashboards made for Triton know them."""
+    for metric in own:
+        for name, (theirs, about) in _TRITON.items():
+            samples = [sample for sample in metric.samples if sample.name == name]
+            if samples:
+                # Triton's counters lack the ending that the type "counter" would ask for.
+                found = Metric(theirs, about, "unknown")
+                for sample in samples:
+                    found.add_sample(theirs, sample.labels, sample.value)
+                yield found
