@@ -30,6 +30,19 @@ REFERENCE = Reference(
 )
 
 
+_NONE = np.zeros(0)
+VALUES = Reference(
+    CalibrationRecipe(),
+    scores=_RNG.random((50, 1)),
+    epistemic=np.sort(_RNG.random(50)),
+    labels=_NONE.astype(np.int64),
+    confidence=_NONE,
+    errors=_NONE.astype(bool),
+    pilot_confidence=_NONE,
+    pilot_errors=_NONE.astype(bool),
+)
+
+
 def random_pixels(rows: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 17, (rows, 64)).astype(np.float64)
 
@@ -68,4 +81,33 @@ def save_random_classifier(
             **(fields or {}),
         },
         examples=examples,
+    )
+
+
+def save_random_regressor(root: Path, name: str = "value") -> Path:
+    """A version of an untrained 64-16-1 regression of pixels."""
+    recipe = Recipe.model_validate(
+        {"data": {"source": "digits"}, "network": {"hidden": [16], "dropout": 0.4}}
+    )
+    network = build_network(recipe.network, 64, 1, torch.Generator().manual_seed(1))
+    return repository.save(
+        root,
+        name,
+        network,
+        VALUES,
+        {
+            "created": datetime(2026, 1, 2, tzinfo=UTC),
+            "task": "regression",
+            "classes": (),
+            "targets": ("y",),
+            "in_features": 64,
+            "samples": 40,
+            "calibration": {"noise": (0.1,), "target_variance": (2.0,)},
+            "recipe": recipe,
+            "preprocessing": DIGITS,
+            "metrics": {},
+            "rows": {"train": 1, "validation": 1, "calibration": 50, "test": 1},
+            "data_fingerprint": "none",
+            "libraries": {},
+        },
     )

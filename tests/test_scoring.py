@@ -1,28 +1,38 @@
+import io
+import json
+import sys
 import tracemalloc
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
+from scipy.stats import ks_2samp
 
 import mcdrop
-from mcdrop.data.preprocessing import ArrayPreprocessing
 from mcdrop.errors import DataError, InputError
 from mcdrop.predictions import ValuePredictions
-from mcdrop.scoring import BLOCK, columns, score
+from mcdrop.scoring import columns, schema, score
+from mcdrop.scoring.rows import BLOCK, CHUNK
 from mcdrop.uncertainty import DeterministicOutputs
 from tests.models import random_pixels, save_random_classifier
 
-ROWS = 2 * BLOCK + 300
+ROWS = 2 * CHUNK + 300
 
 
 @pytest.fixture(scope="module")
-def predictor(tmp_path_factory):
-    return mcdrop.load(save_random_classifier(tmp_path_factory.mktemp("models")))
+def model(tmp_path_factory) -> Path:
+    return save_random_classifier(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def predictor(model):
+    return mcdrop.load(model)
 
 
 @pytest.fixture(scope="module")
@@ -32,36 +42,61 @@ def pixels() -> np.ndarray:
 
 @pytest.fixture
 def source(tmp_path, pixels) -> Path:
-    path = tmp_path / "rows.npz"
-    np.savez(path, x=pixels.astype(np.uint8))
+    path = tmp_path / "rows.npy"
+    np.save(path, pixels.astype(np.uint8))
     return path
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def read(path: Path) -> pa.Table:
-    return pa_csv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path)
+    if path.suffix == ".csv":
+        return pa_csv.read_csv(path)
+    if path.suffix == ".jsonl":
+        return pa.Table.from_pylist([json.loads(line) for line in path.read_text().splitlines()])
+    return feather.read_table(path) if path.suffix == ".arrow" else pq.read_table(path)
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
+@pytest.mark.parametrize("suffix", [".parquet", ".csv", ".jsonl", ".arrow"])
 def test_scored_rows_are_what_predict_answers(predictor, pixels, source, suffix) -> None:
     output = source.with_name(f"scores{suffix}")
-    summary = score(predictor, source, output, samples=20, seed=3)
-    answers = predictor.predict(pixels, samples=20, seed=3)
+    summary = score(predictor, source, output, samples=5, seed=3, mc_error=True)
+    answers = predictor.predict(pixels, samples=5, seed=3)
     table = read(output)
     assert table.num_rows == ROWS
-    for name, values in columns(answers, predictor.card).items():
+    expected = columns(answers, predictor.card, mc_error=True)
+    assert table.column_names == list(expected)
+    for name, values in expected.items():
         found = table[name].to_pylist()
-        if isinstance(values, pa.Array):
+        if name == "prediction_set":
             sets = values.to_pylist()
             assert found == (["|".join(s) for s in sets] if suffix == ".csv" else sets)
-        elif values.dtype.kind == "f":
+        elif getattr(values, "dtype", None) == np.float64:
             np.testing.assert_array_equal(found, values, err_msg=name)  # to the last bit
         else:
             assert list(map(str, found)) == list(map(str, values)), name
-    assert summary.rows == ROWS
-    assert summary.output == output
+    assert (summary.rows, summary.rejected, summary.written) == (ROWS, 0, ROWS)
+    assert summary.output == str(output)
+    assert summary.side is None
     assert summary.mean_confidence == pytest.approx(answers.confidence.mean())
     assert summary.agreeing == pytest.approx(answers.agrees.mean())
-    assert summary.seconds > 0
+    assert summary.abstaining == pytest.approx(answers.abstain.mean())
+    np.testing.assert_array_equal(
+        summary.confidences, np.histogram(answers.confidence, 20, (0, 1))[0]
+    )
+    exact = ks_2samp(answers.epistemic, predictor.reference.epistemic)
+    assert summary.drift.statistic == pytest.approx(exact.statistic, abs=2e-3)
+    assert names(source.parent) == sorted(["rows.npy", output.name])
+
+
+def test_the_schema_is_known_before_any_answer(predictor, source) -> None:
+    output = source.with_suffix(".parquet")
+    for mc_error in (False, True):
+        score(predictor, source, output, samples=2, mc_error=mc_error)
+        found = pq.read_schema(output).remove_metadata()
+        assert found.equals(schema(predictor.card, mc_error=mc_error))
 
 
 def test_every_column_is_there_and_means_what_it_says(predictor, source) -> None:
@@ -69,19 +104,13 @@ def test_every_column_is_there_and_means_what_it_says(predictor, source) -> None
     score(predictor, source, output, samples=5)
     table = pq.read_table(output)
     classes = predictor.card.classes
-    kinds = ("probability", "std", "mc_error", "deterministic_probability")
+    kinds = ("probability", "std", "deterministic_probability")
     assert table.column_names == [
         "prediction", "confidence", "total", "aleatoric", "epistemic", "total_variance",
         "aleatoric_variance", "epistemic_variance", "novelty", "abstain", "prediction_set",
         "agrees", "deterministic_prediction",
         *(f"{kind}_{name}" for kind in kinds for name in classes),
     ]  # fmt: skip
-    types = {field.name: field.type for field in table.schema}
-    assert types["prediction"] == types["deterministic_prediction"] == pa.string()
-    assert types["agrees"] == types["abstain"] == pa.bool_()
-    assert types["prediction_set"] == pa.list_(pa.string())
-    others = {"prediction", "deterministic_prediction", "agrees", "abstain", "prediction_set"}
-    assert {types[n] for n in types if n not in others} == {pa.float64()}
 
     def stack(kind: str) -> np.ndarray:
         return np.column_stack([table[f"{kind}_{name}"].to_numpy() for name in classes])
@@ -102,187 +131,276 @@ def test_every_column_is_there_and_means_what_it_says(predictor, source) -> None
         np.testing.assert_allclose(table[f"total{split}"].to_numpy(), parts)
 
 
-def test_parquet_says_where_its_rows_came_from(predictor, source) -> None:
-    output = source.with_suffix(".parquet")
-    score(predictor, source, output, seed=9)
-    metadata = pq.read_schema(output).metadata
-    card = predictor.card
-    assert {key.decode(): value.decode() for key, value in metadata.items()} == {
-        "mcdrop.model": card.name,
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_the_output_says_where_its_rows_came_from(predictor, source, suffix) -> None:
+    output = source.with_suffix(suffix)
+    score(predictor, source, output, samples=3, seed=9, level=0.8)
+    assert {k.decode(): v.decode() for k, v in read(output).schema.metadata.items()} == {
+        "mcdrop.model": predictor.card.name,
         "mcdrop.version": "1",
-        "mcdrop.weights_sha256": card.weights_sha256,
-        "mcdrop.samples": str(card.samples),
+        "mcdrop.weights_sha256": predictor.card.weights_sha256,
+        "mcdrop.samples": "3",
         "mcdrop.seed": "9",
-        "mcdrop.level": "0.9",
+        "mcdrop.level": "0.8",
+        "mcdrop.risk": "0.05",
     }
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".csv"])
-def test_progress_counts_rows(predictor, pixels, source, suffix) -> None:
-    if suffix == ".csv":
-        source = source.with_suffix(".csv")
-        pa_csv.write_csv(pa.table({f"p{i}": c for i, c in enumerate(pixels.T)}), source)
-    steps = []
+def values(targets: int) -> ValuePredictions:
+    mean = np.arange(4.0 * targets).reshape(4, targets)
+    ones = np.ones_like(mean)
+    return ValuePredictions(
+        lower=mean - 4, upper=mean + 4, novelty=np.full(4, 0.25), level=0.9,
+        mean=mean, epistemic=ones, aleatoric=3 * ones, target_variance=16 * ones,
+        mc_error=ones / 10, deterministic=DeterministicOutputs(mean + 0.5), samples=7,
+    )  # fmt: skip
+
+
+def test_a_regression_has_columns_of_its_own() -> None:
+    card = SimpleNamespace(task="regression", targets=("y",), classes=())
+    found = columns(values(1), card, mc_error=True)
+    assert list(found) == schema(card, mc_error=True).names
+    assert {name: column[1] for name, column in found.items()} == {
+        "novelty": 0.25, "mean": 1, "std": 2, "lower": -3, "upper": 5, "confidence": 0.75,
+        "total": 4, "aleatoric": 3, "epistemic": 1, "deterministic": 1.5, "mc_error": 0.1,
+    }  # fmt: skip
+    assert "mc_error" not in columns(values(1), card)
+
+
+def test_several_targets_are_told_apart_by_name() -> None:
+    card = SimpleNamespace(task="regression", targets=("a", "b"), classes=())
+    found = columns(values(2), card)
+    assert list(found) == schema(card).names
+    assert len(found) == 19
+    np.testing.assert_array_equal(found["mean_b"], [1, 3, 5, 7])
+
+
+def test_a_regression_is_scored(tmp_path, predictor, source, monkeypatch) -> None:
+    from tests.models import save_random_regressor
+
+    predictor = mcdrop.load(save_random_regressor(tmp_path / "models"))
+    summary = score(predictor, source, tmp_path / "o.parquet", samples=3)
+    assert summary.agreeing is None
+    assert summary.abstaining is None
+    table = pq.read_table(tmp_path / "o.parquet")
+    answers = predictor.predict(np.load(source), samples=3)
+    np.testing.assert_array_equal(table["mean"].to_numpy(), answers.mean[:, 0])
+    assert summary.mean_confidence == pytest.approx(answers.confidence.mean())
+
+
+def test_progress_counts_rows(predictor, source) -> None:
+    steps: list[tuple[int, int | None]] = []
     score(
         predictor, source, source.with_name("s.csv"), samples=1,
         progress=lambda *step: steps.append(step),
     )  # fmt: skip
-    total = None if suffix == ".csv" else ROWS
-    assert steps == [(done, total) for done in (0, BLOCK, 2 * BLOCK, ROWS)]
+    assert [done for done, _ in steps] == [0, CHUNK, 2 * CHUNK, ROWS]
+    assert steps[-1][1] == ROWS
 
 
-@dataclass
-class Fake:
-    """A predictor that answers a regression and can fail at a block."""
-
-    targets: tuple[str, ...] = ("y",)
-    width: int = 3
-    fails: dict[int, BaseException] = field(default_factory=dict)
-    sizes: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.card = SimpleNamespace(
-            name="fake", version=2, task="regression", targets=self.targets, classes=(),
-            weights_sha256="0" * 64,
-            preprocessing=ArrayPreprocessing(shape=(self.width,), scale=1, mean=0, std=1),
-        )  # fmt: skip
-
-    def predict(self, rows, samples=None, seed=0) -> ValuePredictions:
-        if error := self.fails.get(len(self.sizes)):
-            raise error
-        self.sizes.append(len(rows))
-        mean = self.card.preprocessing.encode(rows)[:, : len(self.targets)].astype(float)
-        ones = np.ones_like(mean)
-        return ValuePredictions(
-            lower=mean - 4, upper=mean + 4, novelty=np.full(len(mean), 0.25), level=0.9,
-            mean=mean, epistemic=ones, aleatoric=3 * ones, target_variance=16 * ones,
-            mc_error=ones / 10, deterministic=DeterministicOutputs(mean + 0.5), samples=7,
-        )  # fmt: skip
-
-
-@pytest.fixture
-def rows(tmp_path) -> Path:
-    path = tmp_path / "rows.npz"
-    np.savez(path, x=np.arange(3.0 * ROWS).reshape(ROWS, 3))
-    return path
-
-
-def test_a_regression_has_columns_of_its_own(rows) -> None:
-    output = rows.with_suffix(".parquet")
-    summary = score(Fake(), rows, output)
-    table = pq.read_table(output)
-    assert table.column_names == [
-        "novelty", "mean", "std", "lower", "upper", "confidence", "total", "aleatoric", "epistemic",
-        "mc_error", "deterministic",
-    ]  # fmt: skip
-    first = table.slice(0, 1).to_pylist()[0]
-    assert first == {
-        "novelty": 0.25, "lower": -4, "upper": 4,
-        "mean": 0, "std": 2, "confidence": 0.75, "total": 4, "aleatoric": 3, "epistemic": 1,
-        "mc_error": 0.1, "deterministic": 0.5,
-    }  # fmt: skip
-    np.testing.assert_array_equal(table["mean"].to_numpy(), 3 * np.arange(ROWS))
-    assert summary.agreeing is None
-    assert summary.mean_confidence == pytest.approx(0.75)
-
-
-def test_several_targets_are_told_apart_by_name(rows) -> None:
-    output = rows.with_suffix(".csv")
-    score(Fake(targets=("a", "b")), rows, output)
-    table = pa_csv.read_csv(output)
-    assert len(table.column_names) == 21
-    np.testing.assert_array_equal(table["mean_b"].to_numpy(), 3 * np.arange(ROWS) + 1)
-
-
-def test_blocks_and_not_the_file_are_in_memory(rows) -> None:
-    fake = Fake()
-    score(fake, rows, rows.with_suffix(".csv"))
-    assert fake.sizes == [BLOCK, BLOCK, ROWS - 2 * BLOCK]
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".parquet", ".csv"])
-def test_memory_does_not_grow_with_the_file(tmp_path, suffix) -> None:
-    def peak(blocks: int) -> int:
-        x = np.zeros((blocks * BLOCK, 400), np.uint8)
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".parquet", ".csv", ".arrow"])
+def test_memory_does_not_grow_with_the_file(tmp_path, predictor, suffix) -> None:
+    def peak(chunks: int) -> int:
+        x = np.zeros((chunks * CHUNK, 64), np.uint8)
         path = tmp_path / f"rows{suffix}"
-        if suffix == ".npz":
+        if suffix == ".npy":
+            np.save(path, x)
+        elif suffix == ".npz":
             np.savez(path, x=x)
         elif suffix == ".csv":
             path.write_text(
-                ",".join(f"p{i}" for i in range(400)) + ("\n" + "0," * 399 + "0") * len(x)
+                ",".join(f"p{i}" for i in range(64)) + ("\n" + "0," * 63 + "0") * len(x)
             )
         else:
-            flat = pa.array(x.reshape(-1))
-            pq.write_table(pa.table({"x": pa.FixedSizeListArray.from_arrays(flat, 400)}), path)
+            table = pa.table({f"p{i}": c for i, c in enumerate(x.T)})
+            if suffix == ".parquet":
+                pq.write_table(table, path)  # one row group
+            else:
+                feather.write_feather(table, path, "uncompressed", chunksize=len(x))
+            del table
         del x
+        before = pa.total_allocated_bytes()
         tracemalloc.start()
-        score(Fake(width=400), path, tmp_path / "s.parquet")
-        found = tracemalloc.get_traced_memory()[1]
+        score(predictor, path, tmp_path / "s.parquet", samples=1)
+        found = tracemalloc.get_traced_memory()[1] + pa.total_allocated_bytes() - before
         tracemalloc.stop()
         return found
 
     peak(1)  # imports and caches
-    assert peak(60) < peak(20) + 2_000_000  # 40 more blocks hold 16 MB as bytes, 65 MB as float32
+    # What is in flight varies by some chunks; 20 more hold 42 MB as float32, 70 MB as answers.
+    assert peak(30) < peak(10) + 20_000_000
 
 
-def test_many_blocks_make_few_row_groups(tmp_path) -> None:
-    np.savez(tmp_path / "rows.npz", x=np.zeros((40 * BLOCK, 3)))
-    score(Fake(), tmp_path / "rows.npz", tmp_path / "s.parquet")
+def test_many_chunks_make_few_row_groups(predictor, tmp_path) -> None:
+    np.save(tmp_path / "rows.npy", np.zeros((10 * CHUNK, 64), np.uint8))
+    score(predictor, tmp_path / "rows.npy", tmp_path / "s.parquet", samples=1)
     file = pq.ParquetFile(tmp_path / "s.parquet")
-    assert file.metadata.num_rows == 40 * BLOCK
-    assert file.num_row_groups == 3
+    assert file.metadata.num_rows == 10 * CHUNK
+    assert file.num_row_groups == 2
 
 
-@pytest.mark.parametrize("suffix", [".parquet", ".csv"])
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), InputError("no"), MemoryError()])
-@pytest.mark.parametrize("block", [0, 2])
-def test_a_failure_leaves_the_older_output_and_nothing_else(rows, suffix, error, block) -> None:
-    output = rows.with_suffix(suffix)
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_folder_of_files_says_what_is_in_it(predictor, source, monkeypatch, kind) -> None:
+    monkeypatch.setattr("mcdrop.scoring.writing._GROUP", CHUNK)
+    monkeypatch.setattr("mcdrop.scoring.writing._FILE", CHUNK)
+    output = source.with_name("scores")
+    for _ in range(2):  # the second replaces the first
+        score(predictor, source, output, samples=2, format=kind)
+        about = json.loads((output / "_manifest.json").read_text())
+        files = [f"part-0000{i}.{kind}" for i in range(3)]
+        assert [(f["name"], f["rows"]) for f in about["files"]] == [
+            *zip(files, [CHUNK, CHUNK, 300], strict=True)
+        ]
+        assert names(output) == ["_manifest.json", *files]
+    assert about["mcdrop.seed"] == "0"
+    score(predictor, source, source.with_name(f"one.{kind}"), samples=2)
+    whole = read(source.with_name(f"one.{kind}"))
+    assert pa.concat_tables([read(output / name) for name in files]).equals(whole)
+    (output / "_manifest.json").unlink()
+    with pytest.raises(DataError, match="holds other files"):
+        score(predictor, source, output, samples=2)
+
+
+def test_the_highest_rows_are_found_in_one_pass(predictor, source, pixels) -> None:
+    output = source.with_suffix(".parquet")
+    summary = score(predictor, source, output, samples=4, top=50, by="total")
+    table = pq.read_table(output)
+    total = predictor.predict(pixels, samples=4).total
+    expected = np.argsort(-total, kind="stable")[:50]
+    assert table["_row"].to_pylist() == expected.tolist()
+    assert set(table["_file"].to_pylist()) == {str(source)}
+    np.testing.assert_array_equal(table["total"].to_numpy(), total[expected])
+    assert (summary.rows, summary.written) == (ROWS, 50)
+    with pytest.raises(DataError, match="'prediction'"):
+        score(predictor, source, output, samples=4, top=5, by="prediction")
+
+
+def test_row_order_changes_nothing_but_rounding(predictor, source, pixels, tmp_path, rng) -> None:
+    order = rng.permutation(ROWS)
+    np.save(tmp_path / "turned.npy", pixels[order])
+    score(predictor, source, tmp_path / "a.parquet", samples=5)
+    score(predictor, tmp_path / "turned.npy", tmp_path / "b.parquet", samples=5)
+    a, b = (pq.read_table(tmp_path / f"{name}.parquet") for name in "ab")
+    for name in schema(predictor.card).names:
+        if pa.types.is_floating(a.schema.field(name).type):
+            np.testing.assert_allclose(b[name], a[name].to_numpy()[order], atol=1e-6)
+
+
+def test_an_older_output_is_replaced_only_by_a_complete_one(predictor, source) -> None:
+    output = source.with_suffix(".parquet")
     output.write_text("older")
-    with pytest.raises(type(error)):
-        score(Fake(fails={block: error}), rows, output)
+    with pytest.raises(InputError):
+        score(predictor, source, output, samples=0)
     assert output.read_text() == "older"
-    assert sorted(rows.parent.iterdir()) == sorted([rows, output])
-
-
-def test_an_older_output_is_replaced(rows) -> None:
-    output = rows.with_suffix(".parquet")
-    output.write_text("older")
-    score(Fake(), rows, output)
+    score(predictor, source, output, samples=2)
     assert pq.read_metadata(output).num_rows == ROWS
-    assert sorted(rows.parent.iterdir()) == sorted([rows, output])
+    assert sorted(source.parent.iterdir()) == sorted([source, output])
 
 
-def test_a_file_can_be_scored_over_itself(tmp_path) -> None:
+def test_a_file_can_be_scored_over_itself(predictor, tmp_path) -> None:
     path = tmp_path / "rows.csv"
-    pa_csv.write_csv(pa.table({"a": [1], "b": [2], "c": [3]}), path)
-    score(Fake(), path, path)
-    assert pa_csv.read_csv(path)["mean"].to_pylist() == [1]
+    pa_csv.write_csv(pa.table({f"p{i}": [i % 17] for i in range(64)}), path)
+    score(predictor, path, path, samples=2)
+    assert pa_csv.read_csv(path).num_rows == 1
 
 
-@pytest.mark.parametrize("name", ["s.txt", "s", "none/s.csv", "folder.csv"])
-def test_an_unusable_output_is_refused_before_any_work(rows, name) -> None:
-    (rows.parent / "folder.csv").mkdir()
-    fake = Fake()
-    with pytest.raises(DataError, match=r"cannot be written|can be written"):
-        score(fake, rows, rows.parent / name)
-    assert not fake.sizes
+@pytest.mark.parametrize("name", ["s.txt", "none/s.csv", "folder.csv", "none/folder", "rows.npy/"])
+def test_an_unusable_output_is_refused_before_any_work(predictor, source, name) -> None:
+    (source.parent / "folder.csv").mkdir()
+    with pytest.raises(DataError, match=r"cannot be written|can be written|other files"):
+        score(predictor, source, f"{source.parent}/{name}")
+    assert names(source.parent) == ["folder.csv", "rows.npy"]
 
 
-def test_a_bad_row_is_named_by_file_and_block(predictor, tmp_path) -> None:
-    x = np.zeros((BLOCK + 10, 64))
-    x[BLOCK + 4, 5] = np.nan
-    np.savez(tmp_path / "rows.npz", x=x)
-    with pytest.raises(
-        DataError, match=rf"rows\.npz, in the block from row {BLOCK} on: row 4, column 5"
-    ):
-        score(predictor, tmp_path / "rows.npz", tmp_path / "s.csv", samples=1)
-    assert [p.name for p in tmp_path.iterdir()] == ["rows.npz"]
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"seed": -1}, {"workers": 0}, {"top": 0}, {"on": "mars"}, {"on_error": "hide"},
+        {"format": "xml"}, {"keep": ["id"]}, {"level": 2.0},
+    ],
+)  # fmt: skip
+def test_unusable_arguments_are_refused(predictor, source, wrong) -> None:
+    with pytest.raises(InputError):
+        score(predictor, source, source.with_suffix(".csv"), **({"samples": 1} | wrong))
+    assert names(source.parent) == ["rows.npy"]
 
 
-@pytest.mark.parametrize("x", [np.zeros((0, 64)), np.zeros((3, 63))])
-def test_an_unusable_source_leaves_nothing(predictor, tmp_path, x) -> None:
-    np.savez(tmp_path / "rows.npz", x=x)
-    with pytest.raises(DataError, match=r"rows\.npz"):
-        score(predictor, tmp_path / "rows.npz", tmp_path / "s.csv")
-    assert [p.name for p in tmp_path.iterdir()] == ["rows.npz"]
+def test_urls_are_read_and_written(predictor, pixels, tmp_path, source) -> None:
+    store = fsspec.filesystem("memory")
+    table = pa.table({f"p{i}": c for i, c in enumerate(pixels.T)})
+    for i in range(2):
+        with store.open(f"/scoring-in/{i}.parquet", "wb") as file:
+            pq.write_table(table.slice(i * BLOCK, BLOCK), file)
+    summary = score(
+        predictor, "memory://scoring-in", "memory://scoring-out/s.parquet", samples=2,
+        keep=["_file", "_row"],
+    )  # fmt: skip
+    assert summary.rows == 2 * BLOCK
+    with store.open("/scoring-out/s.parquet", "rb") as file:
+        found = pq.read_table(file)
+    assert found["_file"].to_pylist()[:: BLOCK - 1] == [
+        *["memory:///scoring-in/0.parquet"] * 2, "memory:///scoring-in/1.parquet",
+    ]  # fmt: skip
+    assert found["_row"].to_pylist() == [*range(BLOCK)] * 2
+    score(predictor, source, tmp_path / "s.parquet", samples=2)
+    local = pq.read_table(tmp_path / "s.parquet").slice(0, 2 * BLOCK)
+    assert found.drop_columns(["_file", "_row"]).equals(local)
+    score(predictor, "memory://scoring-in/*.parquet", "memory://scoring-out/many/", samples=2)
+    assert store.exists("/scoring-out/many/_manifest.json")
+
+
+def test_a_store_whose_package_is_absent_is_named(predictor, tmp_path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(DataError, match=r"s3://bucket/x.csv needs another package: .*s3fs"):
+        score(predictor, "s3://bucket/x.csv", tmp_path / "s.csv", samples=1)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "npz", "npy", "arrow"])
+def test_standard_input_is_read_whatever_its_format(
+    predictor, tmp_path, pixels, monkeypatch, kind
+) -> None:
+    table = pa.table({f"p{i}": c for i, c in enumerate(pixels[:50].T)})
+    path = tmp_path / f"rows.{kind}"
+    if kind == "csv":
+        pa_csv.write_csv(table, path)
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    elif kind == "parquet":
+        pq.write_table(table, path)
+    elif kind == "arrow":
+        with pa.ipc.new_stream(str(path), table.schema) as writer:
+            writer.write_table(table)
+    else:
+        (np.save if kind == "npy" else np.savez)(
+            path, **{"arr" if kind == "npy" else "x": pixels[:50]}
+        )
+    score(predictor, path, tmp_path / "a.csv", samples=2)
+    stream = SimpleNamespace(buffer=io.BytesIO(path.read_bytes()))
+    monkeypatch.setattr(sys, "stdin", stream)
+    score(predictor, "-", tmp_path / "b.csv", samples=2)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.slow
+def test_processes_give_the_same_bytes(predictor, source) -> None:
+    outputs = [source.with_name(f"{workers}.parquet") for workers in (1, 2)]
+    for workers, output in enumerate(outputs, 1):
+        score(predictor, source, output, samples=5, workers=workers)
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+
+
+@pytest.mark.slow
+def test_an_error_of_a_worker_is_told(predictor, tmp_path) -> None:
+    x = random_pixels(20)
+    x[7, 3] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    with pytest.raises(DataError, match=r"x\.npy, row 7 .*column 3"):
+        score(predictor, tmp_path / "x.npy", tmp_path / "s.csv", samples=1, workers=2)
+    assert names(tmp_path) == ["x.npy"]
+
+
+def test_other_processes_need_to_know_where_the_model_is(predictor, source) -> None:
+    adrift = mcdrop.Predictor(predictor.card, predictor.network, predictor.reference)
+    with pytest.raises(InputError, match=r"mcdrop\.load"):
+        score(adrift, source, source.with_suffix(".csv"), samples=1, workers=2)

@@ -37,7 +37,7 @@ def predict(
     table = Table(title=title, box=SIMPLE)
     table.add_column("output")
     table.add_column("value", justify="right")
-    for column, values in columns(answer, card).items():
+    for column, values in columns(answer, card, mc_error=True).items():
         value = values[0].as_py() if column == "prediction_set" else values[0]
         text = f"{value:.6g}" if isinstance(value, float) else str(value)
         table.add_row(escape(column), escape(text))

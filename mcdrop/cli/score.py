@@ -1,41 +1,170 @@
-"""`mcdrop score`: a file of rows becomes a file of answers."""
+"""`mcdrop score`: rows of any number become a row of answers each."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import ProgressColumn as Column
+from rich.text import Text
 
-from mcdrop.cli.console import progress_bar, say, stoppable
+from mcdrop.cli.console import console, say, stoppable
 from mcdrop.cli.find import load_predictor
 from mcdrop.cli.options import MODELS, Model, Repository, Samples, Seed, Version
 
+if TYPE_CHECKING:
+    from mcdrop.scoring import Summary
+
 __all__ = ["score"]
+
+_WIDTH = 40  # characters of the longest bar of a histogram
+
+Device = Annotated[
+    str, typer.Option("--device", help="Where the network runs; other devices round otherwise.")
+]
 
 
 def score(
-    source: Annotated[Path, typer.Argument(help="Rows: .csv, .parquet, or .npz with key x.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Answers: .parquet or .csv.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Rows: a file, folder, glob or URL of .csv, .parquet, .arrow, .jsonl, .npy, .npz "
+            "(key x) or pictures; - for standard input."
+        ),
+    ],
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output", "-o", help="Answers: .parquet, .csv, .jsonl or .arrow; or a folder."
+        ),
+    ],
     root: Repository = MODELS,
     model: Model = None,
     version: Version = None,
     samples: Samples = None,
     seed: Seed = 0,
+    level: Annotated[
+        float | None, typer.Option("--level", help="Coverage of sets and intervals.")
+    ] = None,
+    risk: Annotated[
+        float | None, typer.Option("--risk", help="Error rate among rows not abstained from.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--keep",
+            help="Column to carry through, repeatable; '*' for all, _file and _row for the place.",
+        ),
+    ] = None,
+    mc_error: Annotated[
+        bool, typer.Option("--mc-error", help="Add the Monte Carlo standard errors.")
+    ] = False,
+    on_error: Annotated[
+        Literal["stop", "skip"],
+        typer.Option("--on-error", help="At a bad row: stop, or set it aside with its reason."),
+    ] = "stop",
+    top: Annotated[
+        int | None, typer.Option("--top", min=1, help="Write only so many rows, the highest.")
+    ] = None,
+    by: Annotated[str, typer.Option("--by", help="What --top goes by.")] = "epistemic",
+    kind: Annotated[
+        Literal["parquet", "csv", "jsonl", "arrow"] | None,
+        typer.Option("--format", help="Of the files of a folder; parquet by default."),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes here, or actors on Ray.")
+    ] = 1,
+    on: Annotated[
+        Literal["here", "ray"], typer.Option("--on", help="This machine, or a Ray cluster.")
+    ] = "here",
+    device: Device = "cpu",
 ) -> None:
-    """Score a file: a row of answers and uncertainties per row of input, in bounded memory."""
-    from mcdrop.scoring import score as score_file
+    """Score rows of any number, each exactly once: killed and started again, it goes on."""
+    from mcdrop.scoring import score as score_rows
+    from mcdrop.training import choose_device
 
     predictor = load_predictor(root, model, version)
-    with stoppable(), progress_bar() as progress:
-        task = progress.add_task(f"scoring {source.name}", total=None)
+    predictor.network.to(choose_device(device))
+    with stoppable("stopped: the same command goes on from what is done"), _bar() as progress:
+        task = progress.add_task(f"scoring {source}", total=None)
 
         def advance(done: int, total: int | None) -> None:
             progress.update(task, completed=done, total=total)
 
-        summary = score_file(
-            predictor, source, output, samples=samples, seed=seed, progress=advance
+        summary = score_rows(
+            predictor,
+            source,
+            output,
+            samples=samples,
+            seed=seed,
+            level=level,
+            risk=risk,
+            keep=keep or (),
+            mc_error=mc_error,
+            on_error=on_error,
+            top=top,
+            by=by,
+            format=kind,
+            workers=workers,
+            on=on,
+            progress=advance,
         )
-    say(
-        f"{summary.rows} rows in {summary.seconds:.1f} s by {predictor.card.name} "
-        f"version {predictor.card.version}: mean confidence {summary.mean_confidence:.3f}"
-    )
+    _tell(summary, f"{predictor.card.name} version {predictor.card.version}")
     print(output)
+
+
+def _tell(summary: "Summary", model: str) -> None:
+    _histogram(summary)
+    shares = {
+        "mean confidence": summary.mean_confidence,
+        "agree with the deterministic answer": summary.agreeing,
+        "abstain": summary.abstaining,
+    }
+    say("  ".join(f"{name} {value:.3f}" for name, value in shares.items() if value is not None))
+    if drift := summary.drift:
+        say(
+            f"epistemic uncertainty against {drift.reference_rows} calibration rows: "
+            f"Kolmogorov-Smirnov distance {drift.statistic:.3f}, p {drift.p_value:.2g}"
+        )
+    rows = summary.rows + summary.rejected
+    goes_on = f", {summary.resumed} of them before" if summary.resumed else ""
+    say(f"{rows} rows by {model} in {summary.seconds:.1f} s{goes_on}")
+    aside = f" ({summary.side})" if summary.side else ""
+    say(f"{rows} rows in = {summary.rows} answered + {summary.rejected} rejected{aside}")
+    if summary.written < summary.rows:
+        say(f"{summary.written} of them written")
+
+
+def _histogram(summary: "Summary") -> None:
+    counts = summary.confidences.tolist()
+    greatest = max(*counts, 1)
+    say("confidence")
+    for i, count in enumerate(counts):
+        bar = "█" * round(_WIDTH * count / greatest)
+        say(f"{i / len(counts):5.2f} {bar or '▏' * bool(count)} {count}")
+
+
+class _Rate(Column):
+    """Rows a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:,.0f} rows/s" if task.speed else "")
+
+
+def _bar() -> Progress:
+    """Rows done, how fast, and how long yet."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )

@@ -5,7 +5,7 @@ Refuses to know models. Errors are Arrow's and the system's own, but for what is
 """
 
 import csv
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import pyarrow.csv as pa_csv
 from mcdrop.data.columns import check_names, is_numeric
 from mcdrop.errors import DataError
 
-__all__ = ["header", "read", "stream"]
+__all__ = ["header", "names", "parse", "read", "stream"]
 
 _CHUNK = 2 << 20  # bytes parsed at once; no row may be longer
 
@@ -28,13 +28,22 @@ def header(path: Path) -> list[str]:
         DataError: the file is empty, has no header line, or a name comes twice.
     """
     with path.open(newline="", encoding="utf-8-sig") as file:
-        names = next(csv.reader(file), [])
-    if not names:
+        return names(file)
+
+
+def names(lines: Iterable[str]) -> list[str]:
+    """The columns' names, from a file's first lines.
+
+    Raises:
+        DataError: as in `header`.
+    """
+    found = next(csv.reader(lines), [])
+    if not found:
         raise DataError("is empty: give a header line with the names, then the rows")
-    if _are_data(names):
+    if _are_data(found):
         raise DataError("starts with numbers: give a header line with the columns' names")
-    check_names(names, names, "the header")
-    return names
+    check_names(found, found, "the header")
+    return found
 
 
 def read(path: Path, text: Collection[str]) -> pa.Table:
@@ -70,6 +79,20 @@ def stream(path: Path, types: Mapping[str, pa.DataType]) -> Any:
     )
 
 
+def parse(content: bytes, header: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Table:
+    """Parse rows without their header: the columns named in ``types``, of these types."""
+    return pa_csv.read_csv(
+        pa.BufferReader(content),
+        read_options=pa_csv.ReadOptions(
+            column_names=list(header),
+            block_size=min(len(content) + 1, 2**31 - 1),
+            use_threads=False,
+        ),
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+        convert_options=_convert(types, only=list(types)),
+    )
+
+
 def _convert(
     types: Mapping[str, pa.DataType], only: list[str] | None = None
 ) -> pa_csv.ConvertOptions:
@@ -78,10 +101,10 @@ def _convert(
     )
 
 
-def _are_data(names: list[str]) -> bool:
+def _are_data(header: list[str]) -> bool:
     """Whether a first line is a row of numbers, rather than names or the places 0, 1, 2, ..."""
     try:
-        values = [float(name) for name in names]
+        values = [float(name) for name in header]
     except ValueError:
         return False
     return any(after - before != 1 for before, after in pairwise(values))

@@ -22,13 +22,22 @@ from numpy.typing import NDArray
 
 from mcdrop.data import csv_files
 from mcdrop.data.columns import list_names, numbers
-from mcdrop.data.npz import Array, Member, open_member
+from mcdrop.data.npz import Array, open_member
 from mcdrop.data.preprocessing import ArrayPreprocessing, Preprocessing, TablePreprocessing
 from mcdrop.errors import DataError
 
 __all__ = [
-    *("Block", "check_shape", "count_rows", "encodable", "is_list", "lists"),
-    *("read_arrays", "read_batches", "read_table", "reading", "recut"),
+    "Block",
+    "check_shape",
+    "count_rows",
+    "encodable",
+    "is_list",
+    "lists",
+    "read_arrays",
+    "read_batches",
+    "read_table",
+    "reading",
+    "recut",
 ]
 
 Block: TypeAlias = pa.Table | Array
@@ -188,7 +197,7 @@ def _parquet_blocks(path: Path, preprocessing: Preprocessing, rows: int) -> Iter
 
 def _npz_blocks(path: Path, preprocessing: Preprocessing, rows: int) -> Iterator[Block]:
     with open_member(path, "x") as member:
-        check_shape(member, preprocessing)
+        check_shape(member.shape, preprocessing)
         yield from member.blocks(rows)
 
 
@@ -254,9 +263,9 @@ def _check_width(names: list[str], preprocessing: ArrayPreprocessing) -> None:
         )
 
 
-def check_shape(member: Member, preprocessing: Preprocessing) -> None:
+def check_shape(shape: tuple[int, ...], preprocessing: Preprocessing) -> None:
     """Refuse rows of a wrong width before any is read."""
-    width = int(np.prod(member.shape[1:]))
+    width = int(np.prod(shape[1:]))
     if isinstance(preprocessing, ArrayPreprocessing):
         wanted = preprocessing.features
     elif preprocessing.categorical:
@@ -267,4 +276,4 @@ def check_shape(member: Member, preprocessing: Preprocessing) -> None:
     else:
         wanted = len(preprocessing.numeric)
     if width != wanted:
-        raise DataError(f"x has the shape {member.shape}, wanted {wanted} numbers a row")
+        raise DataError(f"x has the shape {shape}, wanted {wanted} numbers a row")

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mcdrop.errors import DataError
 
-__all__ = ["Array", "Member", "open_member"]
+__all__ = ["Array", "Member", "open_member", "read_header"]
 
 Array = NDArray[Any]
 
@@ -68,7 +68,7 @@ class Member:
 
 
 @contextmanager
-def open_member(path: Path, key: str) -> Iterator[Member]:
+def open_member(path: Path | IO[bytes], key: str) -> Iterator[Member]:
     """Open the array ``key`` of the NPZ file ``path``.
 
     Raises:
@@ -82,20 +82,25 @@ def open_member(path: Path, key: str) -> Iterator[Member]:
                 f"no array {key!r} (it has {there}): save it by np.savez(file, {key}=...)"
             )
         with archive.open(f"{key}.npy") as stream:
-            shape, column_major, dtype = _header(stream)
-            if dtype.hasobject or dtype.names:
-                raise DataError(
-                    f"{key} holds {dtype}, wanted plain numbers: convert it with "
-                    f"{key}.astype(np.float32)"
-                )
-            if not shape:
-                raise DataError(f"{key} is a single value, wanted an array of rows")
+            shape, column_major, dtype = read_header(stream, key)
             yield Member(shape, dtype, column_major and len(shape) > 1 and all(shape), stream)
 
 
-def _header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def read_header(stream: IO[bytes], key: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether it is column-major, and type of the array that follows in an NPY stream.
+
+    Raises:
+        DataError: it is a single value, or cannot be read without unpickling.
+    """
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     version = npy.read_magic(stream)
     if version not in readers:
         raise DataError(f"the array is of NPY version {version}, wanted 1.0 or 2.0")
-    return readers[version](stream)
+    shape, column_major, dtype = readers[version](stream)
+    if dtype.hasobject or dtype.names:
+        raise DataError(
+            f"{key} holds {dtype}, wanted plain numbers: convert it with {key}.astype(np.float32)"
+        )
+    if not shape:
+        raise DataError(f"{key} is a single value, wanted an array of rows")
+    return shape, column_major, dtype

@@ -1,0 +1,22 @@
+"""Scoring files of any size: a row of answers for every row of input, exactly once.
+
+    places     files: local, URLs, globs, standard input
+    sources    every format behind one door: lines, text, batches, arrays, pictures
+    select     which columns the model takes, and which are carried through
+    rows       encoding, and setting aside what cannot be encoded
+    columns    the layout of answers
+    scorer     from pieces of the input to parts of the output
+    processes  scorers in processes of this machine; on_ray: on a cluster
+    journal    parts that survive the death of their writer
+    assembly   parts put together; writing: in files
+    tally      what they add up to; summary: in the end
+    scoring    all of it, in order
+
+Refuses to know HTTP, and how an answer comes about. Memory depends on the block, not on the files.
+"""
+
+from mcdrop.scoring.columns import columns, schema
+from mcdrop.scoring.scoring import score
+from mcdrop.scoring.summary import Summary
+
+__all__ = ["Summary", "columns", "schema", "score"]

@@ -1,0 +1,89 @@
+"""What a scoring came to, once it is complete.
+
+Knows counts and the calibration rows they are compared with. Refuses to know terminals.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcdrop.calibration import Reference
+from mcdrop.drift import Drift, compare
+from mcdrop.scoring.tally import PERCENTILES, Tally
+
+__all__ = ["Summary", "drift", "summarize"]
+
+_LIVE = 10_000
+"""Rows that stand for all in the test of drift: so many quantiles are as good as the rows."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a scoring did.
+
+    Attributes:
+        output: where the answers are.
+        rows: rows answered; of these, `written` are in the output.
+        rejected: rows set aside; with ``rows`` they are the rows of the input.
+        side: where those are, with their reasons; None if there are none.
+        written: rows of the output: all that were answered, or the highest.
+        resumed: rows that were done before this call.
+        seconds: wall time of this call.
+        mean_confidence: mean of the confidence over rows (and targets); NaN without rows.
+        confidences: (20,), rows by confidence, in equal bins from 0 to 1.
+        agreeing: share of rows whose class is the same with and without dropout; None for a
+            regression.
+        abstaining: share of rows whose confidence is too low for the risk; None for a regression.
+        drift: whether the rows are as uncertain as the calibration rows; None without either.
+    """
+
+    output: str
+    rows: int
+    rejected: int
+    side: str | None
+    written: int
+    resumed: int
+    seconds: float
+    mean_confidence: float
+    confidences: NDArray[np.int64]
+    agreeing: float | None
+    abstaining: float | None
+    drift: Drift | None
+
+
+def drift(tally: Tally, reference: Reference) -> Drift | None:
+    """Compare the rows' epistemic uncertainty with that of the calibration rows, by novelty.
+
+    Novelty is the rank among calibration rows, on which alone the test depends; here it is rounded
+    down to a thousandth, and of many rows 10,000 quantiles stand for all.
+    """
+    known = reference.epistemic
+    if not tally.rows or not len(known):
+        return None
+    ends = np.cumsum(tally.novelties)
+    count = min(tally.rows, _LIVE)
+    ranks = (np.arange(count) + 0.5) * (tally.rows / count)
+    live = np.searchsorted(ends, ranks, "right").astype(np.float64)
+    own = np.floor(np.searchsorted(known, known) / len(known) * PERCENTILES + 1e-9)
+    return compare(live, own + 0.5)  # a row that k calibration rows are below of, is below the next
+
+
+def summarize(
+    tally: Tally,
+    reference: Reference,
+    *,
+    classes: bool,
+    **counts: object,
+) -> Summary:
+    """The summary of a tally; ``counts``: the fields that it does not know."""
+    rows = tally.rows or 1
+    return Summary(
+        rows=tally.rows,
+        mean_confidence=tally.confidence / tally.rows if tally.rows else float("nan"),
+        confidences=tally.confidences,
+        agreeing=tally.agreeing / rows if classes else None,
+        abstaining=tally.abstaining / rows if classes else None,
+        drift=drift(tally, reference),
+        **counts,  # type: ignore[arg-type]
+    )
