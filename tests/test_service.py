@@ -1,22 +1,18 @@
 """A real server over HTTP: its answers, its refusals, its life."""
 
-import contextlib
 import hashlib
 import json
 import os
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import httpx
 import numpy as np
@@ -33,7 +29,7 @@ from mcdrop_service.limits import BODY_BYTES, EVALUATIONS, ROWS
 from mcdrop_service.server import serve
 from mcdrop_service.shelf import Shelf
 from tests.models import REFERENCE, random_pixels, save_random_classifier
-from tests.serving import serving
+from tests.serving import children, running, serving, wait_for, wait_for_none, worker_of
 
 PIXELS = random_pixels(3).tolist()
 PEOPLE = TablePreprocessing(
@@ -375,6 +371,11 @@ def test_a_version_that_cannot_be_loaded_says_no_more_than_that(
     assert "cut" not in {model["name"] for model in listed}
 
 
+# Three standard deviations around the mean, where training kept no range.
+AGES = {"minimum": 40 - 3 * 12, "maximum": 40 + 3 * 12, "mean": 40}
+NO_RANGE = dict.fromkeys(AGES)
+
+
 def test_models_says_what_each_takes(client: httpx.Client) -> None:
     models = {(m["name"], m["version"]): m for m in client.get("/models").json()["models"]}
     assert set(models) == {("people", 1), ("sick", 1), ("sizes", 1), ("tiny", 1), ("tiny", 2)}
@@ -385,9 +386,11 @@ def test_models_says_what_each_takes(client: httpx.Client) -> None:
     assert tiny["metrics"] == {"served": {"accuracy": 0.1}}
     assert people["classes"] == ["no", "yes"]
     assert people["columns"] == [
-        {"name": "age", "kind": "number", "categories": None},
-        {"name": "job", "kind": "category", "categories": ["clerk", "smith"]},
+        {"name": "age", "kind": "number", "categories": None, **AGES},
+        {"name": "job", "kind": "category", "categories": ["clerk", "smith"], **NO_RANGE},
     ]
+    assert [tiny["minimum"], tiny["maximum"]] == [0, 16]
+    assert people["minimum"] is people["maximum"] is None
     assert (sizes["task"], sizes["targets"]) == ("regression", ["mass", "price"])
 
 
@@ -465,63 +468,3 @@ def test_a_server_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
         server.kill()
         server.wait()
         wait_for_none(server.pid)
-
-
-@contextlib.contextmanager
-def running(
-    repository: Path,
-) -> Iterator[tuple["subprocess.Popen[bytes]", httpx.Client, TextIO]]:
-    """A server in a session of its own, a client of it, and what it prints."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "mcdrop", "serve", "--repository", str(repository)]
-    with (
-        tempfile.TemporaryFile("w+") as log,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http,
-    ):
-        server = subprocess.Popen(
-            [*command, "--port", str(port)], stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            yield server, http, log
-        finally:
-            server.kill()
-            server.wait()
-
-
-def wait_for(http: httpx.Client, status: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            if http.get("/health").status_code == status:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.05)
-    raise TimeoutError(f"/health never answered {status}")
-
-
-def wait_for_none(session: int) -> None:
-    """Until no process of the session is left; multiprocessing's own end a moment later."""
-    deadline = time.monotonic() + 5
-    while children(session) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not children(session)
-
-
-def children(session: int) -> dict[int, str]:
-    """Command lines of the live processes of a session, without its leader."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            if int((folder / "stat").read_text().rsplit(")", 1)[1].split()[3]) == session:
-                found[int(folder.name)] = (folder / "cmdline").read_text()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    found.pop(session, None)
-    return {pid: line for pid, line in found.items() if line}
-
-
-def worker_of(session: int) -> int:
-    return next(pid for pid, line in children(session).items() if "spawn_main" in line)

@@ -18,6 +18,7 @@ __all__ = [
     "PREDICTORS",
     "ROWS",
     "SEED",
+    "SETTLE",
     "WORK",
 ]
 
@@ -62,6 +63,9 @@ DEADLINE = 30.0
 
 DRAIN = 8
 """Seconds that requests in flight get when the server stops; Docker kills after 10."""
+
+SETTLE = 0.5
+"""Seconds that a server which is about to stop says so, and still answers."""
 
 PREDICTORS = 32
 """Model versions a worker keeps loaded."""

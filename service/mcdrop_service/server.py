@@ -9,7 +9,9 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
+from collections import deque
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,20 +19,22 @@ from typing import Any
 import litserve as ls  # type: ignore[import-untyped]
 from fastapi import Depends, FastAPI
 
-from mcdrop.errors import InputError, RepositoryError
+from mcdrop.errors import RepositoryError
 from mcdrop.repository import list_models
-from mcdrop_service import faults
+from mcdrop_service import faults, logs, metrics, playground
 from mcdrop_service.application import PredictAPI, list_versions
 from mcdrop_service.backend import Backend
 from mcdrop_service.documentation import describe
+from mcdrop_service.equipment import equip, observers_of
 from mcdrop_service.gate import Gate
 from mcdrop_service.lifeline import end_with_parent
-from mcdrop_service.limits import DRAIN
+from mcdrop_service.limits import SETTLE
 from mcdrop_service.schemas import ModelList
+from mcdrop_service.settings import Settings, read_settings
 
 __all__ = ["Server", "build", "serve"]
 
-_HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # noqa: S104 - those LitServe takes
+_STORM, _PAUSE = 60.0, 10.0  # seconds: five workers within the first, and a pause is made
 
 
 class Server(ls.LitServer):  # type: ignore[misc]
@@ -45,9 +49,10 @@ class Server(ls.LitServer):  # type: ignore[misc]
             restart_workers=True,
         )
         self.backend = backend
-        self.uvicorn_graceful_timeout = DRAIN
         self.monitor_internal = 0.5  # seconds between looks at the workers
         self.stopping = False
+        self.died = ""  # what ended, though nobody asked it to
+        self._starts: deque[float] = deque(maxlen=5)  # of workers that replaced others
         self.greeting = ""  # said when every worker is ready
 
     def verify_worker_status(self) -> None:
@@ -57,6 +62,7 @@ class Server(ls.LitServer):  # type: ignore[misc]
                 raise RepositoryError("a worker could not be set up: see its message above")
             time.sleep(0.05)
         print(self.greeting, flush=True)
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
     def launch_inference_worker(self, lit_api: PredictAPI) -> Any:
         """Start the workers, deaf to Ctrl-C from their first instruction: a drain needs them."""
@@ -68,63 +74,90 @@ class Server(ls.LitServer):  # type: ignore[misc]
 
     def launch_single_inference_worker(self, lit_api: PredictAPI, worker_id: int) -> Any:
         """Replace a worker that died; called by LitServe's monitoring thread."""
+        now = time.monotonic()
+        if len(self._starts) == self._starts.maxlen and now - self._starts[0] < _STORM:
+            time.sleep(_PAUSE)  # they die as fast as they are started: leave the machine some air
+        self._starts.append(now)
         if self.stopping:
             sys.exit()  # ends that thread only: it would revive what is being stopped
+        metrics.RESTARTS.inc()
         return super().launch_single_inference_worker(lit_api, worker_id)
 
+    def _watch(self) -> None:
+        """Stop everything when an API process dies: nobody would answer at the port any more."""
+        seen: set[str] = set()
+        while not self.stopping:
+            there = {process.name for process in multiprocessing.active_children()}
+            if seen - there:
+                self.died = f"API process {min(seen - there)} ended: the server stops"
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+            seen |= {name for name in there if name.startswith("LitServer-")}
+            time.sleep(0.2)
 
-def build(repository: Path, folder: Path, workers: int = 1) -> Server:
+
+def build(settings: Settings, folder: Path) -> Server:
     """The server of a repository, not yet running; its workers' sockets will be in ``folder``."""
+    repository, workers = settings.repository, settings.workers
     threads = max(1, _cores() // workers)
-    backend = Backend(folder, workers)
-    server = Server(PredictAPI(repository, threads, folder), backend, workers)
+    backend = Backend(folder, workers, pending=settings.pending)
+    observers = observers_of(settings, folder)
+    server = Server(PredictAPI(repository, threads, folder, observers), backend, workers)
+    server.uvicorn_graceful_timeout = settings.drain
     app: FastAPI = server.app
     faults.install(app)
+
+    playground.install(app, repository)
 
     @app.get("/models", dependencies=[Depends(server.setup_auth())])
     def models() -> ModelList:
         return list_versions(repository)
 
-    app.add_middleware(Gate, backend=backend)
+    app.add_middleware(Gate, backend=backend, deadline=settings.deadline)
+    equip(app, settings, backend, folder)
     app.openapi = lambda: describe(app, repository)  # type: ignore[method-assign]
     return server
 
 
-def serve(repository: Path, *, host: str = "127.0.0.1", port: int = 8000, workers: int = 1) -> None:
-    """Serve ``repository`` over HTTP until SIGINT or SIGTERM; requests in flight are finished.
+def serve(repository: Path | None = None, *, config: Path | None = None, **flags: Any) -> None:
+    """Serve a repository over HTTP until SIGINT or SIGTERM; requests in flight are finished.
 
     Args:
         repository: the model repository; models added later are found when they are asked for.
-        host: address to bind: 127.0.0.1, 0.0.0.0 or ::.
-        port: port to bind, 1024 to 65535.
-        workers: inference processes.
+        config: a TOML file of settings.
+        flags: settings by name, those of `mcdrop_service.settings.Settings`; None for those not
+            given. They beat the environment (``MCDROP_*``), and that beats the file.
 
     Raises:
-        InputError: host or port cannot be bound by LitServe.
+        InputError: a setting is wrong; the message says where it came from.
         RepositoryError: the repository holds no model, or none that can be loaded.
+        SystemExit: with a message, where the server ended though nobody stopped it.
     """
-    repository = repository.resolve()
-    host = "127.0.0.1" if host == "localhost" else host
-    if host not in _HOSTS:
-        raise InputError(f"got host {host!r}, wanted one of {', '.join(_HOSTS)}")
-    if not 1024 <= port <= 65535:
-        raise InputError(f"got port {port}, wanted 1024 to 65535")
+    settings = read_settings(config, repository=repository, **flags)
+    repository = settings.repository.resolve()
+    settings = settings.model_copy(update={"repository": repository})
+    logs.configure(settings.log)
     names = [entry.name for entry in list_models(repository)]
     if not names:
         raise RepositoryError(f"no trained model in {repository}: try `mcdrop train digits` first")
     folder = Path(tempfile.mkdtemp(prefix="mcdrop-"))  # readable by this user only
-    server = build(repository, folder, workers)
+    server = build(settings, folder)
     _stop_on_signals(server)
     os.register_at_fork(after_in_child=end_with_parent)  # API processes, the queues' manager
-    url = f"http://127.0.0.1:{port}"
-    server.greeting = f"serving {', '.join(names)} on {url} (API: {url}/docs); Ctrl-C stops"
+    url = f"http://127.0.0.1:{settings.port}"
+    server.greeting = (
+        f"settings: {settings.describe()}\n"
+        f"serving {', '.join(names)} on {url} (API: {url}/docs); Ctrl-C stops"
+    )
     try:
         server.run(
-            host=host,
-            port=port,
+            host="127.0.0.1" if settings.host == "localhost" else settings.host,
+            port=settings.port,
             log_level="warning",
+            log_config=None,
             generate_client_file=False,
             access_log=False,
+            server_header=False,
         )
     except KeyboardInterrupt:
         pass  # asked to stop while starting
@@ -132,6 +165,8 @@ def serve(repository: Path, *, host: str = "127.0.0.1", port: int = 8000, worker
         for process in multiprocessing.active_children():  # none, unless stopped while starting
             process.kill()
         shutil.rmtree(folder, ignore_errors=True)
+    if server.died:
+        sys.exit(server.died)
 
 
 def _stop_on_signals(server: Server) -> None:
@@ -143,6 +178,8 @@ def _stop_on_signals(server: Server) -> None:
             signal.signal(number, signal.SIG_IGN)  # a second one would leave processes
         if os.getpid() == main:  # forked API processes inherit this handler, and drain by uvicorn's
             server.stopping = True
+            server.backend.drain()
+            time.sleep(SETTLE)  # whoever asks whether we are ready hears no, before we hang up
             raise KeyboardInterrupt
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,0 +1,346 @@
+"""A worker and a backend: coalescing, isolation, deadlines, retries."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import orjson
+import pytest
+
+import mcdrop
+from mcdrop.predictions import Predictions
+from mcdrop_service import answers, coalescing, worker
+from mcdrop_service.ask import Ask, Reply
+from mcdrop_service.backend import Backend
+from mcdrop_service.job import Job
+from mcdrop_service.limits import PASSES
+from mcdrop_service.shelf import Shelf
+from mcdrop_service.worker import Worker
+from tests.models import random_pixels, save_random_classifier
+
+T = TypeVar("T")
+PIXELS = random_pixels(6)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("repository")
+    save_random_classifier(folder)
+    save_random_classifier(folder, "other", seed=1)
+    return folder
+
+
+def run(
+    root: Path, do: Callable[[Backend, Worker], Awaitable[T]], folder: Path, **options: Any
+) -> T:
+    """Do something with a backend that has one worker, in a thread of its own."""
+    shelf = Shelf(root)
+    shelf.load_latest()
+    desk = Worker(shelf, options.pop("observers", ()))
+    loop = asyncio.new_event_loop()
+    serving = loop.create_task(desk.serve(folder / "0.sock"))
+
+    def work() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            loop.run_until_complete(serving)
+        loop.close()
+
+    async def go() -> T:
+        backend = Backend(folder, 1, **options)
+        backend.start()
+        while not backend.links:
+            await asyncio.sleep(0.01)
+        return await do(backend, desk)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        return asyncio.run(go())
+    finally:
+        loop.call_soon_threadsafe(serving.cancel)
+        thread.join(10)
+
+
+def ask(rows: Any = PIXELS[:1], **fields: Any) -> Ask:
+    fields.setdefault("deadline", time.monotonic() + 30)
+    return Ask(np.asarray(rows), **{"model": "tiny", **fields})
+
+
+def rows_of(reply: Reply) -> list[dict[str, Any]]:
+    assert reply.status == 200, reply.body
+    return list(orjson.loads(reply.body)["predictions"])
+
+
+def close(one: Any, other: Any) -> bool:
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(close(one[k], other[k]) for k in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(close, one, other))
+    return bool(one == pytest.approx(other, abs=1e-6)) if isinstance(one, float) else one == other
+
+
+def test_asks_of_one_moment_are_evaluated_together_and_answered_as_alone(
+    root: Path, tmp_path: Path
+) -> None:
+    asks = [
+        ask(PIXELS[i : i + n], model=m, samples=t, seed=s, level=level, fields=fields)
+        for i in range(3)
+        for n in (1, 3)
+        for m in ("tiny", "other")
+        for t, s in ((20, 0), (20, 1), (30, 0))
+        for level in (None, 0.5)
+        for fields in (None, ("prediction_set", "mc_error"))
+    ]
+
+    async def do(backend: Backend, _: Worker) -> tuple[list[Reply], list[Reply]]:
+        together = await asyncio.gather(*(backend.submit(a) for a in asks))
+        alone = [await backend.submit(a.with_(deadline=time.monotonic() + 30)) for a in asks]
+        return together, alone
+
+    together, alone = run(root, do, tmp_path)
+    # Six keys: two models, three pairs of samples and seed; each with twelve asks of 24 rows.
+    assert [reply.facts["batch"] for reply in together] == [48] * len(asks)
+    assert [reply.facts["batch"] for reply in alone] == [len(a.rows) for a in asks]
+    for one, other in zip(together, alone, strict=True):
+        assert close(orjson.loads(one.body), orjson.loads(other.body))
+
+
+@pytest.mark.parametrize(
+    ("bad", "status"),
+    [
+        ({"rows": np.zeros((1, 63))}, 422),
+        ({"rows": np.full((1, 64), np.nan)}, 422),
+        ({"model": "none"}, 404),
+        ({"fields": ("nothing",)}, 422),
+        ({"risk": 0.5, "samples": 10**6}, 422),
+    ],
+)
+def test_one_bad_ask_fails_alone(
+    root: Path, tmp_path: Path, bad: dict[str, Any], status: int
+) -> None:
+    async def do(backend: Backend, _: Worker) -> list[Reply]:
+        asks = [ask(PIXELS[i : i + 1]) for i in range(5)]
+        return await asyncio.gather(*(backend.submit(a) for a in [*asks, asks[0].with_(**bad)]))
+
+    *good, refused = run(root, do, tmp_path)
+    assert [(reply.status, reply.facts["batch"]) for reply in good] == [(200, 5)] * 5
+    assert refused.status == status
+    assert "detail" in orjson.loads(refused.body)
+
+
+class StubbornError(Exception):
+    """It cannot be pickled."""
+
+    def __reduce__(self) -> str:
+        raise TypeError("never")
+
+
+def test_what_fails_in_company_is_tried_alone(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception that no other process could be told of hurts only who caused it."""
+    honest = answers.evaluate
+
+    def evaluate(job: Job, x: Any) -> Any:
+        if (x == x[:, :1]).all(axis=1).any():
+            raise StubbornError
+        return honest(job, x)
+
+    monkeypatch.setattr(answers, "evaluate", evaluate)
+
+    async def do(backend: Backend, _: Worker) -> list[Reply]:
+        asks = [ask(PIXELS[i : i + 1]) for i in range(5)]
+        replies = await asyncio.gather(*(backend.submit(a) for a in [*asks, ask(np.ones((1, 64)))]))
+        return [*replies, await backend.submit(asks[0])]
+
+    *good, bad, after = run(root, do, tmp_path)
+    assert [reply.status for reply in [*good, after]] == [200] * 6
+    assert bad.status == 500
+    assert b"see the server's log" in bad.body
+
+
+def test_an_answer_that_is_not_finite_is_not_sent(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = answers.conclude
+
+    def conclude(jobs: Any, statistics: Any) -> Predictions:
+        found = honest(jobs, statistics)
+        found.mc_error[0, 0] = np.nan
+        return found
+
+    monkeypatch.setattr(answers, "conclude", conclude)
+
+    async def do(backend: Backend, _: Worker) -> Reply:
+        return await backend.submit(ask())
+
+    assert run(root, do, tmp_path).status == 500
+
+
+def test_many_rows_and_few_take_turns(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coalescing, "_ROWS", 50)
+    pixels = random_pixels(1000)
+
+    async def do(backend: Backend, _: Worker) -> tuple[Reply, list[Reply], bool]:
+        large = asyncio.create_task(backend.submit(ask(pixels)))
+        await asyncio.sleep(0)
+        small = [await backend.submit(ask(PIXELS[:1])) for _ in range(3)]
+        overtaken = not large.done()
+        return await large, small, overtaken
+
+    large, small, overtaken = run(root, do, tmp_path)
+    assert overtaken
+    assert {reply.status for reply in small} == {200}
+    expected = mcdrop.load(root / "tiny").predict(pixels)
+    found = [list(row["probabilities"].values()) for row in rows_of(large)]
+    np.testing.assert_allclose(found, expected.probabilities, atol=1e-6)
+
+
+def test_a_stream_settles_and_stops_when_it_is_told_enough(root: Path, tmp_path: Path) -> None:
+    async def take(backend: Backend, **fields: Any) -> list[Reply]:
+        return [reply async for reply in backend.stream(ask(PIXELS, **fields))]
+
+    async def do(backend: Backend, _: Worker) -> list[Any]:
+        whole = await take(backend, samples=100)
+        error = max(rows_of(whole[2])[0]["mc_error"].values())
+        some = await take(backend, samples=100, tolerance=10 * error)
+        auto = await backend.submit(ask(PIXELS, samples="auto", tolerance=0.01))
+        return [whole, some, auto]
+
+    whole, some, auto = run(root, do, tmp_path)
+    assert [orjson.loads(r.body)["samples"] for r in whole] == [8, 16, 32, 64, 100]
+    assert [reply.more for reply in whole] == [True] * 4 + [False]
+    assert len(some) < len(whole)
+    assert not some[-1].more
+    errors = [max(row["mc_error"].values()) for row in rows_of(auto)]
+    assert max(errors) <= 0.01
+    fixed = mcdrop.load(root / "tiny").predict(PIXELS, orjson.loads(auto.body)["samples"])
+    np.testing.assert_allclose(
+        [list(row["probabilities"].values()) for row in rows_of(auto)],
+        fixed.probabilities,
+        atol=1e-6,
+    )
+
+
+def test_every_pass_is_given_where_it_is_asked_for(root: Path, tmp_path: Path) -> None:
+    async def do(backend: Backend, _: Worker) -> list[Reply]:
+        most = PASSES // (10 * 6) + 1
+        many = [ask(PIXELS, passes=True, samples=n) for n in (12, most)]
+        return await asyncio.gather(*(backend.submit(a) for a in many))
+
+    given, refused = run(root, do, tmp_path)
+    passes = np.array([row["passes"] for row in rows_of(given)])  # (B, T, C)
+    assert passes.shape == (6, 12, 10)
+    means = [list(row["probabilities"].values()) for row in rows_of(given)]
+    # Single passes come by PyTorch's products of bfloat16, sums by the compiled kernel's.
+    np.testing.assert_allclose(passes.mean(axis=1), means, atol=2e-3)
+    assert refused.status == 422
+
+
+def test_nobody_waits_for_an_ask_that_was_taken_back_or_is_late(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluated: list[int] = []
+    honest = answers.evaluate
+
+    def evaluate(job: Job, x: Any) -> Any:
+        evaluated.append(len(x))
+        time.sleep(0.3)
+        return honest(job, x)
+
+    monkeypatch.setattr(answers, "evaluate", evaluate)
+
+    async def do(backend: Backend, _: Worker) -> list[Any]:
+        first = asyncio.create_task(backend.submit(ask(PIXELS[:1])))
+        await asyncio.sleep(0.05)  # it is being evaluated, and what comes now waits
+        gone = asyncio.create_task(backend.submit(ask(PIXELS[:2])))
+        late = asyncio.create_task(
+            backend.submit(ask(PIXELS[:3], deadline=time.monotonic() + 0.05))
+        )
+        await asyncio.sleep(0.05)
+        gone.cancel()
+        replies = [await first, await late, await backend.submit(ask(PIXELS[:4]))]
+        assert (backend.asks, backend.held) == ({}, 0)
+        return replies
+
+    first, late, last = run(root, do, tmp_path)
+    assert (first.status, late.status, last.status) == (200, 504, 200)
+    assert evaluated == [1, 4]
+
+
+def test_a_client_that_leaves_is_noticed(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def leave() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def do(backend: Backend, desk: Worker) -> Reply:
+        monkeypatch.setattr(desk, "take", lambda task: None)  # a worker that never answers
+        return await asyncio.wait_for(backend.submit(ask(), leave), 5)
+
+    assert run(root, do, tmp_path).status == 499
+
+
+def test_beyond_its_bounds_a_backend_refuses_at_once(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def do(backend: Backend, desk: Worker) -> list[Reply]:
+        monkeypatch.setattr(desk, "take", lambda task: None)
+        deadline = time.monotonic() + 0.3
+        return await asyncio.gather(*(backend.submit(ask(deadline=deadline)) for _ in range(5)))
+
+    replies = run(root, do, tmp_path, pending=3)
+    assert sorted(reply.status for reply in replies) == [503, 503, 504, 504, 504]
+    refused = next(reply for reply in replies if reply.status == 503)
+    assert refused.headers["retry-after"] == "1"
+
+
+def test_an_ask_whose_worker_dies_is_asked_once_more(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the first worker, or of the first two, nothing but the end of the line is heard."""
+
+    async def do(backend: Backend, desk: Worker) -> list[Reply]:
+        honest, left = desk.take, 0
+
+        def die(task: Any) -> None:
+            nonlocal left
+            if left:
+                left -= 1
+                task._peer.close()
+            else:
+                honest(task)
+
+        monkeypatch.setattr(desk, "take", die)
+        replies = []
+        for deaths in (1, 2):
+            left = deaths
+            replies.append(await backend.submit(ask()))
+        return replies
+
+    once, twice = run(root, do, tmp_path)
+    assert once.status == 200
+    assert twice.status == 503
+    assert b"try again" in twice.body
+
+
+def test_observers_see_every_answer_and_cannot_hurt(root: Path, tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def broken(jobs: Any, found: Predictions) -> None:
+        raise StubbornError
+
+    async def do(backend: Backend, _: Worker) -> list[Reply]:
+        few = [ask(PIXELS[:n]) for n in (1, 2)]
+        return [*await asyncio.gather(*(backend.submit(a) for a in few))]
+
+    watchers: tuple[worker.Observer, ...] = (broken, lambda jobs, found: seen.append(len(found)))
+    assert {r.status for r in run(root, do, tmp_path, observers=watchers)} == {200}
+    assert sum(seen) == 3
