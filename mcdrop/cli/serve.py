@@ -1,21 +1,32 @@
 """`mcdrop serve`: the repository over HTTP."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from mcdrop.cli.options import MODELS, Repository
 
 __all__ = ["serve"]
 
 
 def serve(
-    root: Repository = MODELS,
-    host: Annotated[str, typer.Option("--host", help="Address to bind.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1024, max=65535, help="Port to bind.")] = 8000,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Inference processes.")] = 1,
+    root: Annotated[
+        Path | None, typer.Option("--repository", help="The model repository; models by default.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="TOML file of settings; flags beat it.")
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="Address to bind; 127.0.0.1 by default.")
+    ] = None,
+    port: Annotated[int | None, typer.Option("--port", help="Port; 8000 by default.")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Inference processes; 1 by default.")
+    ] = None,
 ) -> None:
-    """Serve the repository over HTTP; /docs describes the API."""
+    """Serve the repository over HTTP; /docs describes the API.
+
+    Further settings come from MCDROP_* variables or from the file.
+    """
     from mcdrop_service import serve as run_server
 
-    run_server(root, host=host, port=port, workers=workers)
+    run_server(root, config=config, host=host, port=port, workers=workers)

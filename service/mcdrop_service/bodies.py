@@ -24,7 +24,7 @@ from mcdrop_service.faults import invalid_request
 from mcdrop_service.limits import BODY_BYTES, ROWS
 from mcdrop_service.request import ROW_FORMS, Options, PredictRequest
 
-__all__ = ["KINDS", "read", "too_large"]
+__all__ = ["KINDS", "inflate", "read", "too_large"]
 
 
 def read(ask: Ask) -> Ask:
@@ -37,7 +37,7 @@ def read(ask: Ask) -> Ask:
     if not isinstance(body, Body):
         return ask
     if body.gzip:
-        body = replace(body, content=_inflate(body.content))
+        body = replace(body, content=inflate(body.content))
     if body.kind == JSON:
         if body.query:
             raise RefusedError(422, "got options in the query, wanted them in the JSON body")
@@ -55,8 +55,12 @@ def too_large() -> RefusedError:
     )
 
 
-def _inflate(content: bytes) -> bytes:
-    """Undo gzip, as far as a body may be long."""
+def inflate(content: bytes) -> bytes:
+    """Undo gzip, as far as a body may be long.
+
+    Raises:
+        RefusedError: 400 where it is no gzip, 413 where it would be too long.
+    """
     inflater = zlib.decompressobj(wbits=31)
     try:
         inflated = inflater.decompress(content, BODY_BYTES + 1)

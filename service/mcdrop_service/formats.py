@@ -6,6 +6,7 @@ A new form is one more entry in `FORMATS`, in the worker; an ask names it. Refus
 answers are computed and how replies travel.
 """
 
+import base64
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,10 +14,12 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from mcdrop.packing import CONTENT_TYPE, pack
 from mcdrop.predictions import ClassPredictions, Predictions
 from mcdrop_service import columns
 from mcdrop_service.ask import Reply
 from mcdrop_service.job import Job
+from mcdrop_service.v2_tensors import lay_out
 
 __all__ = ["FORMATS", "Format", "head"]
 
@@ -55,4 +58,19 @@ def _json(
     return replies
 
 
-FORMATS: dict[str, Format] = {"json": _json}
+def _tensors(
+    jobs: Sequence[Job], found: Predictions, _passes: NDArray[np.float64] | None
+) -> list[Reply]:
+    """All that the library gives, for `mcdrop.Client`; as text in the events of a stream."""
+    replies, start = [], 0
+    for job in jobs:
+        content = pack(found.rows(slice(start, start + len(job.x))))
+        start += len(job.x)
+        if job.ask.stream:
+            replies.append(Reply(base64.b64encode(content), kind="text/plain"))
+        else:
+            replies.append(Reply(content, kind=CONTENT_TYPE))
+    return replies
+
+
+FORMATS: dict[str, Format] = {"json": _json, "tensors": _tensors, "v2": lay_out}

@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from mcdrop.packing import CONTENT_TYPE
 from mcdrop_service.ask import JSON, Ask, Body, RefusedError, Reply
 from mcdrop_service.backend import Backend
 from mcdrop_service.bodies import KINDS, read, too_large
@@ -119,7 +120,9 @@ class Gate:
         content = await self._body(scope, receive)
         shape = headers.get(b"x-shape", b"").decode("latin-1")
         query = scope["query_string"].decode("latin-1")
-        ask = Ask(Body(content, kind, query, shape, gzip), id=request_id(scope), deadline=deadline)
+        form = _FORMS.get(headers.get(b"accept", b""), "json")
+        body = Body(content, kind, query, shape, gzip)
+        ask = Ask(body, format=form, id=request_id(scope), deadline=deadline)
         return ask if gzip or len(content) > INLINE_BYTES else read(ask)
 
     def _seconds(self, headers: Mapping[bytes, bytes]) -> float:
@@ -187,6 +190,8 @@ async def respond(reply: Reply, scope: Scope, send: Send) -> None:
 
 _RUN = secrets.token_hex(6)
 _NUMBERS = count()
+_FORMS = {CONTENT_TYPE.encode(): "tensors"}
+"""Forms of answers that a caller asks for by the header ``accept``."""
 _EVENTS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 

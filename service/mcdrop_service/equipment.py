@@ -1,0 +1,91 @@
+"""What a server has around its answers: who is let in, what is seen, and the further routes.
+
+Knows the order of the layers. Refuses to know what each does.
+"""
+
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+
+from mcdrop.errors import InputError, McdropError
+from mcdrop_service import logs, metrics, reports, v2_routes
+from mcdrop_service.ask import RefusedError
+from mcdrop_service.backend import Backend
+from mcdrop_service.catalog import Catalog
+from mcdrop_service.faults import refusal
+from mcdrop_service.feedback import Keeper, Ledger
+from mcdrop_service.guard import Guard
+from mcdrop_service.headers import SecureHeaders
+from mcdrop_service.keys import Keyring, read_keys
+from mcdrop_service.settings import Settings
+from mcdrop_service.tracing import Tracing, provider_of
+from mcdrop_service.v2_errors import V2Errors
+from mcdrop_service.watch import Seen, Watch
+from mcdrop_service.windows import Windows
+from mcdrop_service.worker import Observer
+
+__all__ = ["equip", "observers_of"]
+
+_ANSWERED = frozenset({"/predict", "/predict/stream", "/health", "/health/live", "/health/ready"})
+"""Paths that the gate answers, before a router has seen them."""
+
+
+def observers_of(settings: Settings, folder: Path) -> list[Observer]:
+    """Who is told in the workers of what they have answered."""
+    found: list[Observer] = [metrics.observe, Windows(folder, settings.drift_rows)]
+    if settings.feedback is not None:
+        found.append(Keeper(settings.feedback.resolve(), settings.feedback_rows))
+    return found
+
+
+def equip(app: FastAPI, settings: Settings, backend: Backend, folder: Path) -> None:
+    """Add routes and layers to ``app``, whose innermost layer is the gate.
+
+    Raises:
+        InputError: keys cannot be read, or an extra is not installed.
+    """
+    catalog = Catalog(settings.repository, settings.pin)
+    ledger = None
+    if settings.feedback is not None:
+        ledger = Ledger(settings.feedback.resolve(), settings.adaptive)
+        ledger.read("", 1)  # a file that cannot be used stops the start
+    elif settings.adaptive is not None:
+        raise InputError("got `adaptive` without `feedback`: levels adapt to labels that come")
+    windows = Windows(folder, settings.drift_rows)
+    app.include_router(v2_routes.router_of(catalog, backend, settings.deadline))
+    app.include_router(reports.router_of(catalog, windows, ledger))
+    for kind in (RefusedError, McdropError):
+        app.add_exception_handler(kind, _refuse)
+    _cover(app, settings)
+
+
+def _cover(app: FastAPI, settings: Settings) -> None:
+    """Put layers around the app, the innermost first."""
+    keys = read_keys([key.get_secret_value() for key in settings.keys], settings.keys_file)
+    app.add_middleware(Guard, ring=Keyring(keys), doors=settings.open)
+    if settings.cors:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "retry-after"],
+        )
+    app.add_middleware(SecureHeaders)
+    app.add_middleware(V2Errors)
+    if settings.tracing is not None:
+        app.add_middleware(Tracing, make=provider_of(str(settings.tracing)))
+    teller = logs.teller(settings.access)
+    onlookers = [_count, *([teller] if teller else [])]
+    app.add_middleware(Watch, onlookers=onlookers, pending=metrics.PENDING.inc, paths=_ANSWERED)
+
+
+def _count(seen: Seen) -> None:
+    metrics.count_request(seen.method, seen.route, seen.status, seen.seconds)
+
+
+async def _refuse(_request: Request, error: Exception) -> Response:
+    reply = refusal(error)
+    return Response(reply.body, reply.status, dict(reply.headers), reply.kind)
