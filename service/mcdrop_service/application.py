@@ -13,7 +13,7 @@ from pathlib import Path
 import litserve as ls  # type: ignore[import-untyped]
 import torch
 
-from mcdrop.data.preprocessing import ArrayPreprocessing, TablePreprocessing
+from mcdrop.data.preprocessing import ArrayPreprocessing, NumericColumn, TablePreprocessing
 from mcdrop.errors import RepositoryError
 from mcdrop.repository import Card, list_models, read_card
 from mcdrop_service.lifeline import end_with_parent
@@ -82,6 +82,7 @@ def list_versions(repository: Path) -> ModelList:
 
 def _describe(card: Card, *, latest: bool) -> ModelVersion:
     step = card.preprocessing
+    array = step if isinstance(step, ArrayPreprocessing) else None
     return ModelVersion(
         name=card.name,
         version=card.version,
@@ -91,14 +92,27 @@ def _describe(card: Card, *, latest: bool) -> ModelVersion:
         classes=list(card.classes),
         targets=list(card.targets),
         samples=card.samples,
-        shape=list(step.shape) if isinstance(step, ArrayPreprocessing) else None,
+        shape=list(array.shape) if array else None,
+        minimum=array.minimum if array else None,
+        maximum=array.maximum if array else None,
         columns=_columns(step) if isinstance(step, TablePreprocessing) else None,
         metrics=card.metrics,
     )
 
 
 def _columns(step: TablePreprocessing) -> list[Column]:
-    return [Column(name=column.name, kind="number") for column in step.numeric] + [
+    return [_number(column) for column in step.numeric] + [
         Column(name=column.name, kind="category", categories=list(column.categories))
         for column in step.categorical
     ]
+
+
+def _number(column: NumericColumn) -> Column:
+    low, high = column.minimum, column.maximum
+    return Column(
+        name=column.name,
+        kind="number",
+        minimum=column.mean - 3 * column.std if low is None else low,
+        maximum=column.mean + 3 * column.std if high is None else high,
+        mean=column.mean,
+    )

@@ -185,6 +185,15 @@ class Column(BaseModel):
     categories: list[str] | None = Field(
         default=None, description="known categories; any other text is treated as unknown"
     )
+    minimum: FiniteFloat | None = Field(
+        default=None,
+        description="numbers: least value of the training rows; of a model that does not know it, "
+        "the mean less three standard deviations",
+    )
+    maximum: FiniteFloat | None = Field(
+        default=None, description="numbers: greatest value of the training rows, likewise"
+    )
+    mean: FiniteFloat | None = Field(default=None, description="numbers: mean of the training rows")
 
 
 class ModelVersion(BaseModel):
@@ -199,6 +208,12 @@ class ModelVersion(BaseModel):
     targets: list[str] = Field(description="targets of a regression; none for a classification")
     samples: int = Field(description="T where a request does not say")
     shape: list[int] | None = Field(description="shape of a row of `inputs`; null for tables")
+    minimum: FiniteFloat | None = Field(
+        description="least value of the raw unit of `inputs`, 0 for pixels; null for tables"
+    )
+    maximum: FiniteFloat | None = Field(
+        description="greatest value of the raw unit of `inputs`, 255 for pixels; null for tables"
+    )
     columns: list[Column] | None = Field(description="columns of `records`; null for arrays")
     metrics: dict[str, dict[str, float]] = Field(
         description="scores on the test rows, of the deterministic answer and of the MC answer"

@@ -1,0 +1,107 @@
+// The page: which model, its input, its answer. Everything else is a part that knows nothing of it.
+
+import * as api from "./api.js";
+import { fresh, h } from "./dom.js";
+import { percent } from "./format.js";
+import { createGlance } from "./glance.js";
+import { createInput } from "./input.js";
+import { latest, settled } from "./latest.js";
+import { createOptions } from "./options.js";
+import { createRequest } from "./request.js";
+import { createView } from "./view.js";
+
+const REST = 350; // milliseconds without a change, after which the charts that take many passes follow
+
+const main = document.querySelector("#main");
+const spoken = document.querySelector("#spoken");
+const fault = document.querySelector("#fault");
+const keyForm = document.querySelector("#key");
+
+const say = (text) => { spoken.textContent = text; };
+
+/** Run `task`; show what a refusal says, and ask for a key where one is wanted. */
+async function attempt(task) {
+  try {
+    await task();
+    fault.hidden = true;
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    const wantsKey = error.status === 401;
+    keyForm.hidden = !wantsKey;
+    fault.hidden = wantsKey && !api.hasKey();
+    fault.textContent = error.message;
+    if (wantsKey) document.querySelector("#key-field").focus();
+    if (!(error instanceof api.Refusal)) throw error;
+  }
+}
+
+/** The page for one model. */
+async function open(model) {
+  location.replace(`#${model.name}/${model.version}`);
+  document.querySelector("#about").textContent = describe(model);
+  const examples = model.shape?.length === 2 ? await api.listExamples(model) : null;
+  let ready = false;
+  const change = () => ready && ask();
+  const input = createInput(model, examples, change, say);
+  const options = createOptions(model, change);
+  const view = createView(model, input, change);
+  const request = createRequest(say);
+  const body = () => ({ model: model.name, version: model.version, ...options.body() });
+
+  const follow = settled(() => attempt(async () => {
+    say(view.spoken());
+    const [asked, row] = [body(), input.row()];
+    await Promise.all(view.followers.map((one) => one.follow(asked, row)));
+  }), REST);
+  const ask = latest(() => attempt(async () => {
+    const asked = { ...body(), ...input.row() };
+    request.show(asked);
+    main.setAttribute("aria-busy", "true");
+    try {
+      const answer = await api.predict({ ...asked, passes: true });
+      options.learn(answer);
+      view.show(answer);
+      glance.show(...view.glance());
+      follow();
+    } finally {
+      main.removeAttribute("aria-busy");
+    }
+  }));
+
+  const answered = h("div", { class: "answer" }, ...view.elements, request.element);
+  const glance = createGlance(answered);
+  main.replaceChildren(
+    h("div", { class: "question" },
+      h("section", { "aria-label": "The input" }, input.element),
+      h("section", { "aria-label": "How to ask" }, options.element)),
+    answered, glance.element);
+  ready = true;
+  await ask();
+}
+
+function describe(model) {
+  const about = (model.description || `A ${model.task}`).replace(/\w$/, "$&.");
+  const { accuracy } = model.metrics.served ?? {};
+  return accuracy === undefined ? about : `${about} Right on ${percent(accuracy)} of test rows.`;
+}
+
+async function start() {
+  const models = await api.listModels();
+  keyForm.hidden = true;
+  const name = (model) => `${model.name}/${model.version}`;
+  const linked = models.findIndex((model) => `#${name(model)}` === location.hash);
+  const chosen = Math.max(linked, linked < 0 ? models.findIndex((model) => model.latest) : 0);
+  const id = fresh("model");
+  const select = h("select", { id, onchange: () => attempt(() => open(models[select.selectedIndex])) },
+    ...models.map((model, i) => h("option", { selected: i === chosen },
+      `${model.name}, version ${model.version}${model.latest ? "" : " (older)"}`)));
+  document.querySelector("#models").replaceChildren(h("label", { for: id }, "Model"), select);
+  await open(models[chosen]);
+}
+
+keyForm.addEventListener("submit", (event) => {
+  event.preventDefault();
+  api.holdKey(document.querySelector("#key-field").value);
+  attempt(start);
+});
+attempt(start);

@@ -1,0 +1,95 @@
+// The picture as the model sees it, large enough to draw on: by pointer, touch or keys.
+
+import { h } from "./dom.js";
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const HELP = "Drawing pad. Arrow keys move, Space draws, Backspace erases.";
+
+/**
+ * A pad of width x height cells.
+ *
+ * `mark(x, y, ink, cell)` is called with a place in shares of the size from the middle, whether to
+ * draw or to erase, and whether the mark is one cell (keys) or a brush's (pointer).
+ * `say(text)` is spoken.
+ */
+export function createPad(width, height, mark, say) {
+  const cell = Math.max(1, Math.round(560 / Math.max(width, height)));
+  const canvas = h("canvas", {
+    width: width * cell, height: height * cell, class: "pad", tabindex: 0,
+    role: "application", "aria-roledescription": "drawing pad", "aria-label": HELP,
+  });
+  const small = h("canvas", { width, height });
+  const cursor = { x: Math.floor(width / 2), y: Math.floor(height / 2) };
+  let [shown, erasing, from] = [null, false, null];
+
+  function show(picture) {
+    shown = picture;
+    paint(small, picture);
+    const context = canvas.getContext("2d");
+    context.imageSmoothingEnabled = false;
+    context.drawImage(small, 0, 0, canvas.width, canvas.height);
+    if (!canvas.matches(":focus-visible")) return;
+    context.lineWidth = 5;
+    context.strokeStyle = getComputedStyle(canvas).getPropertyValue("--accent");
+    context.strokeRect(cursor.x * cell + 2.5, cursor.y * cell + 2.5, cell - 5, cell - 5);
+  }
+
+  function place(event) {
+    const box = canvas.getBoundingClientRect();
+    return [(event.clientX - box.left) / box.width - 0.5, (event.clientY - box.top) / box.height - 0.5];
+  }
+
+  function draw(event) {
+    const to = place(event);
+    const steps = Math.ceil(Math.hypot(to[0] - from[0], to[1] - from[1]) * 50) || 1;
+    for (let i = 1; i <= steps; i += 1) {
+      const at = (axis) => from[axis] + ((to[axis] - from[axis]) * i) / steps;
+      mark(at(0), at(1), !erasing, false);
+    }
+    from = to;
+  }
+
+  function press(event) {
+    const { key } = event;
+    if (key in ARROWS) {
+      cursor.x = Math.min(width - 1, Math.max(0, cursor.x + ARROWS[key][0]));
+      cursor.y = Math.min(height - 1, Math.max(0, cursor.y + ARROWS[key][1]));
+    } else if ([" ", "Enter", "Backspace", "Delete"].includes(key)) {
+      const ink = key === " " || key === "Enter";
+      mark((cursor.x + 0.5) / width - 0.5, (cursor.y + 0.5) / height - 0.5, ink, true);
+    } else return;
+    event.preventDefault();
+    show(shown);
+    const tone = Math.round(100 * shown.data[cursor.y * width + cursor.x]);
+    say(`row ${cursor.y + 1}, column ${cursor.x + 1}: ${tone} % ink`);
+  }
+
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    from = place(event);
+    draw(event);
+  });
+  canvas.addEventListener("pointermove", (event) => from && draw(event));
+  for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => { from = null; });
+  canvas.addEventListener("keydown", press);
+  for (const turn of ["focus", "blur"]) canvas.addEventListener(turn, () => shown && show(shown));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => shown && show(shown));
+  return { element: canvas, show, erase: (on) => { erasing = on; } };
+}
+
+/** Paint a picture on a canvas of its own size, from the page's paper to the page's ink. */
+export function paint(canvas, picture) {
+  const [paper, ink] = tones();
+  const context = canvas.getContext("2d");
+  const image = context.createImageData(picture.width, picture.height);
+  picture.data.forEach((value, i) => {
+    const tone = [0, 1, 2].map((part) => paper[part] + (ink[part] - paper[part]) * value);
+    image.data.set([...tone, 255], 4 * i);
+  });
+  context.putImageData(image, 0, 0);
+}
+
+function tones() {
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
+  return dark ? [[32, 33, 39], [243, 242, 238]] : [[255, 255, 255], [27, 28, 34]];
+}

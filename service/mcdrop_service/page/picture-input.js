@@ -1,0 +1,129 @@
+// The input of a model of pictures: a sample, an upload or a drawing, then turned, noisy, hidden.
+
+import { h } from "./dom.js";
+import { share } from "./format.js";
+import { createPad, paint } from "./pad.js";
+import * as pictures from "./picture.js";
+import { slider } from "./sliders.js";
+import { readUpload } from "./upload.js";
+
+const STEPS = 36; // of the whole turn that the sweep makes
+const BRUSH = 0.055; // radius, as a share of the picture's size
+
+/** The input for `model`, with `examples` to begin from; `change` is called when the row does. */
+export function createPictureInput(model, examples, change, say) {
+  const [height, width] = model.shape;
+  const room = Math.max(1, Math.round(256 / Math.max(width, height)));
+  const effects = { angle: 0, noise: 0, hidden: 0 };
+  let source = pictures.blank(width, height);
+
+  const apply = (angle) => pictures.hide(
+    pictures.addNoise(pictures.resample(source, width, height, angle), effects.noise),
+    effects.hidden,
+  );
+  const pad = createPad(width, height, mark, say);
+  const note = h("p", { class: "note" });
+
+  function refresh() {
+    pad.show(apply(effects.angle));
+    change();
+  }
+  function begin(picture, text) {
+    source = picture;
+    note.textContent = text;
+    refresh();
+  }
+  function mark(x, y, ink, cell) {
+    if (source.width === width) source = pictures.enlarge(source, room);
+    const [fromX, fromY] = pictures.unturn(x * source.width, y * source.height, effects.angle);
+    const radius = cell ? 0.6 * room : Math.max(0.5, BRUSH * source.width);
+    pictures.stamp(
+      source, fromX + source.width / 2, fromY + source.height / 2, radius, ink ? 1 : 0);
+    note.textContent = "Your drawing";
+    refresh();
+  }
+
+  const sliders = [
+    ["angle", { label: "Rotation", min: -180, max: 180, step: 5, show: (v) => `${v}°` }],
+    ["noise", { label: "Noise", min: 0, max: 0.6, step: 0.02, show: share }],
+    ["hidden", { label: "Occlusion", min: 0, max: 0.8, step: 0.05, show: share }],
+  ].map(([name, about]) => slider({ ...about, value: 0 }, (value) => {
+    effects[name] = value;
+    refresh();
+  }));
+  const reset = () => {
+    Object.assign(effects, { angle: 0, noise: 0, hidden: 0 });
+    sliders.forEach((one) => one.set(0));
+  };
+  const file = h("input", {
+    type: "file", accept: "image/*", class: "unseen",
+    onchange: async () => {
+      const [chosen] = file.files;
+      file.value = "";
+      if (!chosen) return;
+      try {
+        begin(await readUpload(chosen, width * room, height * room), `From ${chosen.name}`);
+      } catch {
+        note.textContent = `${chosen.name} is no picture this browser can read.`;
+      }
+    },
+  });
+  const eraser = h("button", { type: "button", "aria-pressed": "false", onclick: () => {
+    const on = eraser.getAttribute("aria-pressed") === "false";
+    eraser.setAttribute("aria-pressed", String(on));
+    pad.erase(on);
+  } }, "Eraser");
+
+  const element = h("div", { class: "picture" },
+    pad.element,
+    note,
+    h("div", { class: "tools" },
+      h("button", { type: "button", onclick: () => {
+        reset();
+        begin(pictures.blank(width, height), "Draw here, with a finger, a mouse or the keyboard.");
+        pad.element.focus();
+      } }, "Draw"),
+      eraser,
+      h("button", { type: "button", onclick: () => begin(pictures.invert(source), "Inverted") },
+        "Invert"),
+      h("label", { class: "button" }, file, "Upload")),
+    strip(model, examples, (picture, text) => {
+      reset();
+      begin(picture, text);
+    }),
+    ...sliders.map((one) => one.element));
+  if (examples.rows.length) element.querySelector(".strip button").click();
+  else begin(source, "Draw here, with a finger, a mouse or the keyboard.");
+
+  return {
+    element,
+    row: () => ({ inputs: [pictures.toRaw(apply(effects.angle), model)] }),
+    sweep() {
+      const at = Array.from({ length: STEPS + 1 }, (_, i) => -180 + (360 / STEPS) * i);
+      const inputs = at.map((angle) => pictures.toRaw(apply(angle), model));
+      return { at, here: effects.angle, xTicks: [-180, -90, 0, 90, 180], body: { inputs } };
+    },
+    sweepTitle: "As the picture turns",
+    sweepUnit: "°",
+  };
+}
+
+/** Small copies of the examples, to choose from. */
+function strip(model, examples, choose) {
+  const [height, width] = model.shape;
+  const buttons = examples.rows.map((row, i) => {
+    const picture = pictures.fromRaw(row, width, height, model);
+    const canvas = h("canvas", { width, height, "aria-hidden": "true" });
+    const repaint = () => paint(canvas, picture);
+    repaint();
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
+    const label = examples.labels[i];
+    return h("button", {
+      type: "button", "aria-label": `Sample ${i + 1}, labeled ${label}`,
+      onclick: () => choose(picture, `Sample ${i + 1}, labeled ${label}`),
+    }, canvas);
+  });
+  return buttons.length
+    ? h("div", { class: "strip", role: "group", "aria-label": "Samples of the test rows" }, ...buttons)
+    : null;
+}

@@ -1,0 +1,116 @@
+// Pictures as arrays, and what is done to them before a model sees them. Pure: no canvas, no page.
+// A picture is { width, height, data }, data row by row, 0 for paper and 1 for ink.
+
+/** An empty picture. */
+export function blank(width, height) {
+  return { width, height, data: new Float64Array(width * height) };
+}
+
+/** Each pixel of `picture` as k by k pixels: there is room to draw, and nothing is changed. */
+export function enlarge(picture, k) {
+  const big = blank(picture.width * k, picture.height * k);
+  for (let y = 0; y < big.height; y += 1) {
+    for (let x = 0; x < big.width; x += 1) {
+      big.data[y * big.width + x] = picture.data[Math.floor(y / k) * picture.width + Math.floor(x / k)];
+    }
+  }
+  return big;
+}
+
+/** Where a point of the turned picture, in shares of the size from its middle, lay before. */
+export function unturn(x, y, degrees) {
+  const [cos, sin] = turn(degrees);
+  return [cos * x + sin * y, cos * y - sin * x];
+}
+
+/**
+ * The picture turned clockwise and brought to width x height by averaging.
+ *
+ * The picture's own size is k times that, k a whole number. Every target pixel is the mean of its
+ * k x k points, each read between its four neighbors; so 0 degrees is exact area averaging, and
+ * for k = 1 the picture itself.
+ */
+export function resample(picture, width, height, degrees) {
+  const k = picture.width / width;
+  const found = blank(width, height);
+  const [midX, midY] = [(picture.width - 1) / 2, (picture.height - 1) / 2];
+  for (let y = 0; y < picture.height; y += 1) {
+    for (let x = 0; x < picture.width; x += 1) {
+      const [fromX, fromY] = unturn(x - midX, y - midY, degrees);
+      const place = Math.floor(y / k) * width + Math.floor(x / k);
+      found.data[place] += read(picture, fromX + midX, fromY + midY);
+    }
+  }
+  for (let i = 0; i < found.data.length; i += 1) found.data[i] /= k * k;
+  return found;
+}
+
+/** Normal noise of standard deviation `amount`, the same at every call; kept within 0 and 1. */
+export function addNoise(picture, amount) {
+  const normal = normals(20240117);
+  const data = picture.data.map((value) => Math.min(1, Math.max(0, value + amount * normal())));
+  return { ...picture, data };
+}
+
+/** A blank patch in the middle that hides `share` of the picture. */
+export function hide(picture, share) {
+  const { width, height } = picture;
+  const data = picture.data.slice();
+  const [across, down] = [width, height].map((size) => Math.round(size * Math.sqrt(share)));
+  const [left, top] = [Math.floor((width - across) / 2), Math.floor((height - down) / 2)];
+  for (let y = top; y < top + down; y += 1) data.fill(0, y * width + left, y * width + left + across);
+  return { ...picture, data };
+}
+
+/** What was ink becomes paper. */
+export function invert(picture) {
+  return { ...picture, data: picture.data.map((value) => 1 - value) };
+}
+
+/** Set the disc around (x, y), in pixels, to `value`. Changes `picture`. */
+export function stamp(picture, x, y, radius, value) {
+  const { width, height, data } = picture;
+  for (let j = Math.max(0, Math.floor(y - radius)); j < Math.min(height, y + radius); j += 1) {
+    for (let i = Math.max(0, Math.floor(x - radius)); i < Math.min(width, x + radius); i += 1) {
+      if (Math.hypot(i + 0.5 - x, j + 0.5 - y) <= radius) data[j * width + i] = value;
+    }
+  }
+}
+
+/** Raw numbers of a model's unit as a picture. */
+export function fromRaw(row, width, height, { minimum, maximum }) {
+  const data = Float64Array.from(row.flat(), (raw) => (raw - minimum) / (maximum - minimum));
+  return { width, height, data };
+}
+
+/** The picture in a model's raw unit, to two places: whole numbers come back whole. */
+export function toRaw(picture, { minimum, maximum }) {
+  return Array.from(picture.data, (value) => +(minimum + value * (maximum - minimum)).toFixed(2));
+}
+
+function turn(degrees) {
+  const angle = (degrees * Math.PI) / 180;
+  // Rounded, so that right angles move pixels exactly.
+  return [Math.cos(angle), Math.sin(angle)].map((value) => Math.round(value * 1e12) / 1e12);
+}
+
+function read({ width, height, data }, x, y) {
+  const [left, top] = [Math.floor(x), Math.floor(y)];
+  const [right, down] = [x - left, y - top];
+  const at = (i, j) => (i < 0 || j < 0 || i >= width || j >= height ? 0 : data[j * width + i]);
+  const upper = right ? at(left, top) * (1 - right) + at(left + 1, top) * right : at(left, top);
+  if (!down) return upper;
+  return upper * (1 - down) + (at(left, top + 1) * (1 - right) + at(left + 1, top + 1) * right) * down;
+}
+
+/** Draws of the standard normal from a seed: mulberry32 and Box-Muller. */
+function normals(seed) {
+  let state = seed;
+  const uniform = () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let bits = Math.imul(state ^ (state >>> 15), state | 1);
+    bits ^= bits + Math.imul(bits ^ (bits >>> 7), bits | 61);
+    return (((bits ^ (bits >>> 14)) >>> 0) + 0.5) / 2 ** 32;
+  };
+  return () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
+}
