@@ -40,7 +40,7 @@ def run(
 ) -> T:
     """Do something with a backend that has one worker, in a thread of its own."""
     shelf = Shelf(root)
-    shelf.load_latest()
+    shelf.start()
     desk = Worker(shelf, options.pop("observers", ()))
     loop = asyncio.new_event_loop()
     serving = loop.create_task(desk.serve(folder / "0.sock"))

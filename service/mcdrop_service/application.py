@@ -7,8 +7,9 @@ a row is answered (``answers``), how models are found (``shelf``) and how proces
 
 import logging
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import litserve as ls  # type: ignore[import-untyped]
 import torch
@@ -39,23 +40,30 @@ class PredictAPI(ls.LitAPI):  # type: ignore[misc]
         threads: PyTorch threads of a worker.
         folder: where workers listen.
         observers: told in the workers of what is answered; importable functions.
+        pins: by model, the version to serve where it is not the latest.
     """
 
     def __init__(
-        self, repository: Path, threads: int, folder: Path, observers: Sequence[Observer] = ()
+        self,
+        repository: Path,
+        threads: int,
+        folder: Path,
+        observers: Sequence[Observer] = (),
+        pins: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         super().__init__(loop=SocketLoop(folder))
-        self.repository = repository
+        self.repository, self.folder = repository, folder
         self.threads = threads
         self.observers = observers
+        self.pins = dict(pins)
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe passes it by position
         """Prepare a worker process, before it takes requests."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the server stops us after the drain
         end_with_parent()
         torch.set_num_threads(self.threads)
-        self.shelf = Shelf(self.repository)
-        self.shelf.load_latest()
+        self.shelf = Shelf(self.repository, self.pins, self.folder / "unloaded")
+        self.shelf.start()
 
     def decode_request(self, request: PredictRequest) -> PredictRequest:
         """Declare the request's body."""

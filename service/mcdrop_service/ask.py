@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 __all__ = ["Ask", "Body", "Images", "RefusedError", "Reply", "Rows"]
 
 JSON = "application/json"
+LOOK = "look"
+"""The format of an ask that has no rows: what can the worker answer with?"""
 
 
 @dataclass(frozen=True)

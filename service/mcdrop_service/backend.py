@@ -20,7 +20,9 @@ from multiprocessing import Value
 from pathlib import Path
 from typing import Any
 
-from mcdrop_service.ask import Ask, RefusedError, Reply
+import orjson
+
+from mcdrop_service.ask import LOOK, Ask, RefusedError, Reply
 from mcdrop_service.limits import HELD_BYTES, PENDING
 from mcdrop_service.wire import Wire
 
@@ -32,6 +34,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _TICK = 0.02  # seconds between looks at deadlines
 _PATIENCE = 0.05  # seconds after which it is worth watching whether the client is still there
 _RECONNECT = 0.05  # seconds between attempts to reach a worker
+_LOOK_SECONDS = 10.0  # in which a worker has looked at the repository
 _TRIES = 2  # workers that may die of an ask
 
 
@@ -86,14 +89,7 @@ class Backend:
         Returns:
             The worker's reply, or one that says why there is none: 503 or 504.
         """
-        waiting = _Waiting(ask, receive)
-        try:
-            self._admit(waiting)
-            return await waiting.take()
-        except RefusedError as refused:
-            return refused.reply
-        finally:
-            self._release(waiting)
+        return await self._ask(_Waiting(ask, receive))
 
     async def stream(self, ask: Ask, receive: Receive | None = None) -> AsyncGenerator[Reply]:
         """Answer an ask with several replies; leaving the iterator ends the evaluation.
@@ -110,6 +106,28 @@ class Backend:
                 more = reply.more
         except RefusedError as refused:
             yield refused.reply
+        finally:
+            self._release(waiting)
+
+    async def look(self) -> list[dict[str, Any]]:
+        """Have every worker look at the repository, and say what it can answer with.
+
+        Returns:
+            For each worker a `mcdrop_service.shelf.State`, as JSON: ``served`` and ``broken``.
+        """
+        asks = []
+        for link in self._links:
+            ask = Ask([], format=LOOK, deadline=time.monotonic() + _LOOK_SECONDS)
+            asks.append(self._ask(_Waiting(ask, None, link)))
+        replies = await asyncio.gather(*asks)
+        return [orjson.loads(reply.body) for reply in replies if reply.status == 200]
+
+    async def _ask(self, waiting: "_Waiting") -> Reply:
+        try:
+            self._admit(waiting)
+            return await waiting.take()
+        except RefusedError as refused:
+            return refused.reply
         finally:
             self._release(waiting)
 
@@ -140,8 +158,9 @@ class Backend:
 
     def _send(self, waiting: "_Waiting") -> None:
         """Give an ask to the worker with the fewest; without any, it waits for one."""
-        if self._links:
+        if waiting.link is None and self._links:
             waiting.link = min(self._links, key=lambda link: link.load)
+        if waiting.link is not None:
             waiting.link.load += 1
             waiting.link.send(waiting.number, *waiting.packed)
 
@@ -190,14 +209,14 @@ def _late(waiting: "_Waiting") -> RefusedError:
 class _Waiting:
     """An ask and the replies to it that have come."""
 
-    def __init__(self, ask: Ask, receive: Receive | None) -> None:
+    def __init__(self, ask: Ask, receive: Receive | None, link: "_Link | None" = None) -> None:
         self.number = 0
         self.packed = ask.pack()
         self.size = len(self.packed[1])
         self.deadline, self.since = ask.deadline, time.monotonic()
         self.receive = receive
         self.watcher: asyncio.Task[None] | None = None
-        self.link: _Link | None = None
+        self.link = link
         self.tries = 0
         self.begun = self.answered = False
         self._failure: RefusedError | None = None

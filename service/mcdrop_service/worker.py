@@ -19,15 +19,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 
 from mcdrop.predictions import Predictions
 from mcdrop_service import answers
-from mcdrop_service.ask import Ask, Body, Reply
+from mcdrop_service.ask import LOOK, Ask, Body, Reply
 from mcdrop_service.bodies import read
 from mcdrop_service.coalescing import budget
 from mcdrop_service.faults import refusal
 from mcdrop_service.job import Job, Key, Statistics
-from mcdrop_service.shelf import Shelf
+from mcdrop_service.shelf import LoadingError, Shelf
 from mcdrop_service.walks import Step, walk
 from mcdrop_service.wire import Wire
 
@@ -84,11 +85,18 @@ class Worker:
         """Check an ask, and put it where it is evaluated."""
         if task.over:
             return
+        later = asyncio.get_running_loop().call_soon_threadsafe
+        if task.ask.format == LOOK:
+            self.shelf.look().add_done_callback(lambda _: later(self._tell, task))
+            return
         try:
             if isinstance(task.ask.rows, Body):
                 task.ask = read(task.ask)
             ask = task.ask
             task.job = answers.validate(ask, self.shelf.find(ask.model, ask.version))
+        except LoadingError as loading:
+            loading.done.add_done_callback(lambda _: later(self.take, task))
+            return
         except Exception as error:
             task.reply(refusal(error))
             return
@@ -97,6 +105,10 @@ class Worker:
             self._walks.append(task)
         else:
             self._groups.setdefault(task.job.key, []).append(task)
+
+    def _tell(self, task: "_Task") -> None:
+        """Say what can be answered with."""
+        task.reply(Reply(orjson.dumps(self.shelf.state._asdict())))
 
     @staticmethod
     def _alone(job: Job) -> bool:
