@@ -1,5 +1,6 @@
-"""The README's Python runs as it stands, and its commands are commands."""
+"""The README's Python runs as it stands, its commands are commands, its figures those measured."""
 
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -50,3 +51,16 @@ def test_named_files_exist() -> None:
         assert (root / "mcdrop" / f"{name}.py").is_file(), name
     for link in re.findall(r"\]\((?!http)([^)]+)\)", README):
         assert (root / link).exists(), link
+
+
+def test_figures_are_those_measured() -> None:
+    hook = Path(__file__).parent.parent / "docs" / "hooks" / "results.py"
+    spec = importlib.util.spec_from_file_location("results", hook)
+    assert spec is not None
+    assert spec.loader is not None
+    results = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(results)
+    tables = re.findall(r"<!-- results (.+?) -->\n\n((?:\|.*\n)+)", README)
+    assert len(tables) == README.count("<!-- results") >= 3
+    for query, table in tables:
+        assert table.strip() == results.render(query)
