@@ -37,13 +37,14 @@ COPY --from=dependencies /opt/mcdrop /opt/mcdrop
 RUN --mount=type=bind,from=wheel,source=/wheel,target=/wheel \
     /opt/mcdrop/bin/pip install --quiet --no-cache-dir --no-index --no-deps /wheel/*.whl
 # All that is ever written outside /models goes to /tmp: the root file system may be read-only.
-ENV PATH=/opt/mcdrop/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OMP_WAIT_POLICY=PASSIVE
+ENV PATH=/opt/mcdrop/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 OMP_WAIT_POLICY=PASSIVE \
+    MCDROP_HOST=0.0.0.0
 # A number, by which Kubernetes can tell that it is not root.
 USER 10001:10001
 # The command line's default repository, ./models, is the volume /models.
 WORKDIR /
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s \
-  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=2)"]
+  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health/ready', timeout=2)"]
 ENTRYPOINT ["mcdrop"]
-CMD ["serve", "--host", "0.0.0.0"]
+CMD ["serve"]

@@ -1,16 +1,23 @@
 """What deploys the service: valid, and about the server that there is."""
 
+import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import kubernetes_validate
+import promql_parser
 import pytest
 import yaml
 from dotenv import dotenv_values
+from prometheus_client.parser import text_string_to_metric_families
 
 from mcdrop.cli.find import find_recipe
 from mcdrop_service.settings import Settings, read_settings
+from tests.models import random_pixels, save_random_classifier
+from tests.serving import serving
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "service/deploy"
@@ -150,3 +157,78 @@ def test_the_image_is_built_of_files_that_reach_it() -> None:
     for name in " ".join(copied).split():
         assert (ROOT / name).exists()
         assert f"!{name}" in allowed
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that has answered a few hundred rows."""
+    root = tmp_path_factory.mktemp("models")
+    save_random_classifier(root)
+    with serving(root) as url:
+        body = {"inputs": random_pixels(300).tolist()}
+        httpx.post(f"{url}/predict", json=body, timeout=30).raise_for_status()
+        yield url
+
+
+def queries() -> dict[str, str]:
+    """Every query of the dashboard and of the alerts, by its title."""
+    board = json.loads((DEPLOY / "monitoring/dashboard.json").read_text())
+    rules = yaml.safe_load((DEPLOY / "monitoring/alerts.yaml").read_text())["groups"][0]["rules"]
+    drawn = {
+        f"{panel['title']} {target['refId']}": target["expr"].replace("$__rate_interval", "1m")
+        for panel in board["panels"]
+        for target in panel.get("targets", [])
+    }
+    return drawn | {rule["alert"]: rule["expr"] for rule in rules}
+
+
+def selectors(query: str) -> list[Any]:
+    found: list[Any] = []
+
+    def visit(node: Any) -> None:
+        if isinstance(node, promql_parser.VectorSelector):
+            found.append(node)
+
+    promql_parser.walk(promql_parser.parse(query), visit)
+    return found
+
+
+@pytest.mark.slow
+def test_the_server_exposes_what_dashboard_and_alerts_ask_for(server: str) -> None:
+    page = httpx.get(f"{server}/metrics").text
+    labels: dict[str, set[str]] = {"up": {"job"}}  # Prometheus' own
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            labels.setdefault(sample.name, set()).update(sample.labels)
+    for title, query in queries().items():
+        asked = selectors(query)
+        assert asked, title
+        for selector in asked:
+            assert selector.name in labels, title
+            wanted = {matcher.name for matcher in selector.matchers.matchers}
+            assert wanted <= labels[selector.name], title
+
+
+def test_the_dashboard_shows_all_there_is_to_watch() -> None:
+    text = " ".join(queries().values())
+    for name in ("request_seconds", "requests", "pending", "confidence", "epistemic"):
+        assert f"mcdrop_{name}" in text
+    for name in ("drift", "abstained"):
+        assert f"mcdrop_{name}" in text
+    board = json.loads((DEPLOY / "monitoring/dashboard.json").read_text())
+    variables = {variable["name"] for variable in board["templating"]["list"]}
+    used = set(re.findall(r"\$(?!__)\{?(\w+)", json.dumps(board["panels"])))
+    assert used == variables
+
+
+@pytest.mark.slow
+def test_probes_and_scrapes_are_answered(server: str) -> None:
+    (container,) = manifests()["Deployment"]["spec"]["template"]["spec"]["containers"]
+    monitor = yaml.safe_load((DEPLOY / "monitoring/service-monitor.yaml").read_text())
+    scraped = yaml.safe_load((DEPLOY / "monitoring/prometheus.yml").read_text())["scrape_configs"]
+    (checked,) = re.findall(r"127\.0\.0\.1:\d+(/[\w/]+)", DOCKERFILE)
+    paths = [container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "readiness")]
+    paths += [container["livenessProbe"]["httpGet"]["path"], checked]
+    paths += [monitor["spec"]["endpoints"][0]["path"], scraped[0]["metrics_path"]]
+    for path in paths:
+        assert httpx.get(f"{server}{path}").status_code == 200, path
