@@ -2,10 +2,12 @@
 
 Replaces ``{{ results NAME | COLUMNS | WHERE }}`` by a table of ``benchmarks/results/NAME.json``:
 the columns named (all where none is), of the rows where columns have the values given. One row
-and one column make a number that can stand within a sentence. ``{{ command NAME }}`` is the command
-that measured, ``{{ machine NAME }}`` the same with where it ran. What is not there stops the build.
+and one column make a number that can stand within a sentence. ``{{ command NAME }}`` is what
+measured, ``{{ machine NAME }}`` that and where it ran. ``{{ others }}`` is a section for each file
+that the page has not named. What is not there stops the build.
 """
 
+import ast
 import json
 import re
 from pathlib import Path
@@ -13,12 +15,18 @@ from typing import Any
 
 __all__ = ["on_page_markdown", "render"]
 
-RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+RESULTS = BENCHMARKS / "results"
 _MARK = re.compile(r"\{\{ (results|command|machine) (.+?) \}\}")
+_NAMED = re.compile(r"\{\{ (results|machine) ([\w-]+)")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """The page with its markers replaced."""
+    if "{{ others }}" in markdown:
+        named = {name for _, name in _NAMED.findall(markdown)}
+        further = sorted(path.stem for path in RESULTS.glob("*.json") if path.stem not in named)
+        markdown = markdown.replace("{{ others }}", "\n".join(map(_section, further)))
     draw = {"results": render, "command": _command, "machine": _provenance}
     return _MARK.sub(lambda found: draw[found[1]](found[2]), markdown)
 
@@ -30,15 +38,29 @@ def render(query: str) -> str:
     for condition in filter(None, where.split(",")):
         column, value = (part.strip() for part in condition.split("=", 1))
         rows = [row for row in rows if str(row[column]) == value]
-    columns = [column.strip() for column in wanted.split(",")] if wanted else list(rows[0])
-    cells = [[_cell(row[column]) for column in columns] for row in rows]
+    columns = [column.strip() for column in wanted.split(",")] if wanted else _names(rows)
+    if not rows or not set(columns) <= set(_names(rows)):
+        raise ValueError(f"{name} has no row with {where}, or not all of {columns}")
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
     if len(cells) == len(columns) == 1:
         return cells[0][0]
-    if not cells:
-        raise ValueError(f"no row of {name} has {where}")
-    numeric = [all(isinstance(row[c], int | float | None) for row in rows) for c in columns]
+    numeric = [all(isinstance(row.get(c), int | float | None) for row in rows) for c in columns]
     lines = [columns, ["---:" if right else "---" for right in numeric], *cells]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _names(rows: list[dict[str, Any]]) -> list[str]:
+    """Every column that some row has, in the order of their first coming."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def _section(name: str) -> str:
+    """A benchmark nobody has written about: what its module says, and all that it measured."""
+    places = (BENCHMARKS / f"{name}.py", BENCHMARKS / name / "__main__.py")
+    texts = [place.read_text(encoding="utf-8") for place in places if place.is_file()]
+    about = "".join(ast.get_docstring(ast.parse(text)) or "" for text in texts)
+    shown = f"{{{{ results {name} }}}}\n\n{{{{ machine {name} }}}}."
+    return f"## {name.capitalize()}\n\n{about}\n\n{shown}\n"
 
 
 def _command(name: str) -> str:
