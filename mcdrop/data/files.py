@@ -29,7 +29,6 @@ from mcdrop.errors import DataError
 __all__ = [
     "Block",
     "check_shape",
-    "count_rows",
     "encodable",
     "is_list",
     "lists",
@@ -48,16 +47,6 @@ _UNREADABLE = (
     *(OSError, EOFError, ValueError, RuntimeError),
 )
 """What the readers raise for files that are absent, damaged or of another kind."""
-
-
-def count_rows(path: Path) -> int | None:
-    """How many rows ``path`` holds, where that is known without reading them (not in CSV)."""
-    suffix = _suffix(path)
-    with reading(path):
-        if suffix == ".npz":
-            with open_member(path, "x") as member:
-                return member.shape[0]
-        return pq.ParquetFile(path).metadata.num_rows if suffix == ".parquet" else None
 
 
 def read_batches(path: Path, preprocessing: Preprocessing, *, rows: int) -> Iterator[Block]:

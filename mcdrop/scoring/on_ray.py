@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mcdrop.errors import InputError, McdropError
+from mcdrop.errors import DataError, InputError, McdropError
 from mcdrop.predictor import load
 from mcdrop.scoring.lines import Run
 from mcdrop.scoring.scorer import Job, Part, Scorer, Work
@@ -49,7 +49,7 @@ def on_ray(work: Sequence[Work], job: Job, model: Path, workers: int) -> Iterato
     )
     for row in made.iter_rows():
         if row["error"]:
-            raise McdropError(row["error"])
+            raise DataError(row["error"])
         yield Part(row["number"], row["rows"], row["rejected"], row["content"], row["side"])
 
 
