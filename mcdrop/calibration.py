@@ -287,8 +287,8 @@ def fit_temperature(
     rather than of single passes). A hundred rows with five errors among them say little about a
     temperature, so the deterministic answer is believed as much as `PRIOR_ROWS` labels would be:
     the cross-entropy of the MC mean under it is added with that weight. Guarded by cross-fitting:
-    if temperatures fitted on nine tenths of the rows do not make the other tenths likelier, the
-    answer stays as it is.
+    if temperatures fitted on nine tenths of the rows do not make the other tenths likelier, by
+    the same weights, the answer stays as it is. The more labels, the more they alone decide.
 
     The temperature belongs to the T passes of ``samples``: averaging few passes blurs less than
     averaging many, so answers of very different T are corrected a little too much or too little.
@@ -302,20 +302,18 @@ def fit_temperature(
         The temperature, 1 where the guard refused, and what it is worth.
     """
     logits = np.log(np.maximum(samples, np.finfo(np.float64).tiny))  # (T, B, C)
-    before = nll(samples.mean(0), labels)
-    fold = np.arange(len(labels)) % _FOLDS
     beliefs = _beliefs(labels, deterministic)
-    after = 0.0
+    plain, fitted = samples.mean(0), np.empty_like(deterministic)  # (B, C)
+    fold = np.arange(len(labels)) % _FOLDS
     for k in np.unique(fold):
         rest, held = fold != k, fold == k
-        temperature = _best(logits[:, rest], beliefs[rest])
-        after += held.mean() * nll(_tempered(logits[:, held], temperature), labels[held])
-    if not after < before:
-        note = f"temperature 1: fitting one left the held-out NLL at {before:.4f} or more"
-        return FittedTemperature(1.0, before, note)
+        fitted[held] = _tempered(logits[:, held], _best(logits[:, rest], beliefs[rest]))
+    before, after = nll(plain, labels), nll(fitted, labels)
+    change = f"held-out NLL {before:.4f} -> {after:.4f} (cross-fitted)"
+    if _surprise(fitted, beliefs) >= _surprise(plain, beliefs):
+        return FittedTemperature(1.0, before, f"temperature 1: fitting one is no gain, {change}")
     best = _best(logits, beliefs)
-    note = f"temperature {best:.4f}: held-out NLL {before:.4f} -> {after:.4f} (cross-fitted)"
-    return FittedTemperature(best, after, note)
+    return FittedTemperature(best, after, f"temperature {best:.4f}: {change}")
 
 
 def _beliefs(labels: NDArray[np.int64], deterministic: Floats) -> Floats:
@@ -326,11 +324,15 @@ def _beliefs(labels: NDArray[np.int64], deterministic: Floats) -> Floats:
 
 def _best(logits: Floats, beliefs: Floats) -> float:
     def loss(log_temperature: float) -> float:
-        mean = _tempered(logits, float(np.exp(log_temperature)))
-        return float(-np.mean(np.sum(beliefs * np.log(np.maximum(mean, TINY)), axis=1)))
+        return _surprise(_tempered(logits, float(np.exp(log_temperature))), beliefs)
 
     found = minimize_scalar(loss, bounds=np.log(_TEMPERATURES), method="bounded")
     return float(np.exp(found.x))
+
+
+def _surprise(mean: Floats, beliefs: Floats) -> float:
+    """Mean cross-entropy in nats of predictions under beliefs, (B, C) each."""
+    return float(-np.mean(np.sum(beliefs * np.log(np.maximum(mean, TINY)), axis=1)))
 
 
 def _tempered(logits: Floats, temperature: float) -> Floats:

@@ -54,7 +54,7 @@ def test_temperature_is_left_alone_where_it_does_not_help() -> None:
         passes, y = classify(seed, 200)
         fitted = fit_temperature(passes, y, passes.mean(0))
         left += fitted.temperature == 1.0
-        assert (fitted.temperature == 1.0) == ("fitting one left" in fitted.note)
+        assert (fitted.temperature == 1.0) == ("no gain" in fitted.note)
     assert 5 <= left <= 20  # a calibrated model: the fit is noise, and often refused
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import brier_score_loss, log_loss
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from mcdrop import metrics
 
@@ -153,6 +153,14 @@ def test_augrc_is_the_closed_form(seed: int) -> None:
         accuracy, area = 1 - loss.mean(), metrics.auroc(-confidence, loss > 0)
         expected = (1 - area) * accuracy * (1 - accuracy) + (1 - accuracy) ** 2 / 2
         assert metrics.augrc(confidence, loss) == pytest.approx(expected)
+
+
+@given(st.integers(0, 10_000))
+def test_auroc_is_sklearns_ties_included(seed: int) -> None:
+    confidence, loss = selective_case(seed)
+    if 0 < loss.sum() < len(loss):
+        expected = roc_auc_score(loss > 0, confidence)
+        assert metrics.auroc(confidence, loss > 0) == pytest.approx(expected, rel=1e-12)
 
 
 def test_coverage_at_risk_keeps_ties_together() -> None:

@@ -12,6 +12,7 @@ from rich.markup import escape
 
 from mcdrop.cli.compare import compare
 from mcdrop.cli.console import console
+from mcdrop.cli.evaluate import evaluate
 from mcdrop.cli.key import key
 from mcdrop.cli.models import models
 from mcdrop.cli.predict import predict
@@ -30,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (train, compare, search, serve, score, predict, models, key):
+for _command in (train, evaluate, compare, search, serve, score, predict, models, key):
     app.command()(_command)
 
 

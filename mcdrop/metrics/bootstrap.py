@@ -12,7 +12,7 @@ from scipy.special import ndtr, ndtri
 
 __all__ = ["bootstrap_interval"]
 
-_WORK = 4_000_000  # rows drawn in all, where that is enough for the ends of an interval
+_WORK = 1_000_000  # rows drawn in all, where that is enough for the ends of an interval
 
 
 def bootstrap_interval(

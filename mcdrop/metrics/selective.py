@@ -6,7 +6,8 @@ tie are expectations over its random orders. Refuses to know where the score com
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
+from scipy.stats import rankdata
+from sklearn.metrics import average_precision_score, roc_curve
 
 __all__ = ["augrc", "aupr", "aurc", "auroc", "coverage_at_risk", "fpr95"]
 
@@ -20,7 +21,11 @@ def auroc(score: Floats, positive: Flags) -> float:
     Error detection: an uncertainty against ``~correct``. Out-of-distribution detection: an
     uncertainty of both sets against membership of the strange one. NaN without both kinds.
     """
-    return float(roc_auc_score(positive, score)) if _both(positive) else float("nan")
+    if not _both(positive):
+        return float("nan")
+    ranks, count = rankdata(score), int(np.sum(positive))  # ties share their mean rank
+    wins = ranks[positive].sum() - count * (count + 1) / 2  # Mann & Whitney's U
+    return float(wins / (count * (len(score) - count)))
 
 
 def aupr(score: Floats, positive: Flags) -> float:
