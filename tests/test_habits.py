@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from mcdrop_service import limits
+from mcdrop_service.settings import Settings
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+SECURITY = (ROOT / "SECURITY.md").read_text()
 GOALS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 
 SCHEMAS = {
@@ -65,3 +69,15 @@ def test_the_guide_names_files_and_marks_that_exist() -> None:
         assert (ROOT / name).exists() or "NAME" in name, name
     marks = {mark.split(":")[0] for mark in PROJECT["tool"]["pytest"]["ini_options"]["markers"]}
     assert set(re.findall(r"^\| `(\w+)` \|", CONTRIBUTING, flags=re.MULTILINE)) == marks
+
+
+def test_the_threat_model_names_the_bounds_there_are() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)`.*\| ([\d.]+) \|(.*)\|$", SECURITY, flags=re.MULTILINE)
+    assert len(rows) > 8
+    for name, value, setting in rows:
+        assert str(getattr(limits, name)) == value, name
+        for field in re.findall(r"\w+", setting):
+            assert Settings.model_fields[field].default == getattr(limits, name)
+    for field in ("open", "cors", "feedback"):
+        assert field in Settings.model_fields
+        assert f"`{field}`" in SECURITY
