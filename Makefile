@@ -46,6 +46,9 @@ format: $(STAMP)
 docs: $(STAMP)  ## The documentation, in site/, for any web server or for a look with a browser.
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
+figures: $(STAMP)  ## The documentation's figures, made again: needs data sets and ten minutes.
+	$(BIN)/python docs/figures.py
+
 lock: $(STAMP)  ## Pin every dependency, for every platform and supported Python.
 	$(BIN)/uv pip compile --quiet --universal --all-extras --no-emit-index-url --no-annotate \
 	  --no-header --python-version 3.11 pyproject.toml --output-file requirements.lock

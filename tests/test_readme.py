@@ -1,6 +1,5 @@
 """The README's Python runs as it stands, its commands are commands, its figures those measured."""
 
-import importlib.util
 import json
 import re
 from pathlib import Path
@@ -11,6 +10,7 @@ from typer.testing import CliRunner
 import mcdrop
 from mcdrop.cli import app
 from mcdrop.recipe import load_recipe
+from tests.documents import load_hook
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -54,13 +54,7 @@ def test_named_files_exist() -> None:
 
 
 def test_figures_are_those_measured() -> None:
-    hook = Path(__file__).parent.parent / "docs" / "hooks" / "results.py"
-    spec = importlib.util.spec_from_file_location("results", hook)
-    assert spec is not None
-    assert spec.loader is not None
-    results = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(results)
     tables = re.findall(r"<!-- results (.+?) -->\n\n((?:\|.*\n)+)", README)
     assert len(tables) == README.count("<!-- results") >= 3
     for query, table in tables:
-        assert table.strip() == results.render(query)
+        assert table.strip() == load_hook("results").render(query)
