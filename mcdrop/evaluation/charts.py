@@ -138,13 +138,14 @@ def corruption(ax: "Axes", points: Sequence[Mapping[str, Any]], label: str) -> "
     lines = []
     for key, (axes, style) in drawn.items():
         values: list[Estimate] = [point[key] for point in points]
-        name = f"{key} [nats]" if key == "epistemic" else key
-        lines += axes.plot(x, [v.value for v in values], label=name, markersize=4, **style)
+        lines += axes.plot(x, [v.value for v in values], label=key, markersize=4, **style)
         low, high = [v.low for v in values], [v.high for v in values]
         axes.fill_between(x, low, high, color=style["color"], alpha=0.12, linewidth=0)
     ax.set(xlabel=label, ylim=(0, 1.02))
     other.set_ylim(bottom=0)
-    ax.legend(handles=lines, fontsize=8)
+    other.set_ylabel("epistemic [nats]")
+    # Above the axes: lines that rise and fall leave no corner free.
+    ax.legend(handles=lines, fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
     return ax
 
 
