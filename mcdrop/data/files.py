@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from mcdrop.data import csv_files
 from mcdrop.data.columns import list_names, numbers
@@ -41,6 +40,9 @@ __all__ = [
 
 Block: TypeAlias = pa.Table | Array
 """What a preprocessing encodes: a table for named columns, an array otherwise."""
+
+_EXACT = {pa.uint8(), pa.int8(), pa.uint16(), pa.int16(), pa.float32(), pa.float64()}
+"""Types whose values need not become float64 first, to become float32."""
 
 _UNREADABLE = (
     *(pa.ArrowException, zipfile.BadZipFile, zlib.error, csv.Error),
@@ -195,6 +197,9 @@ def recut(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.Table]:
     held: list[pa.RecordBatch] = []
     count = 0
     for batch in batches:
+        if not held and batch.num_rows == rows:
+            yield pa.Table.from_batches([batch])
+            continue
         held.append(batch)
         count += batch.num_rows
         while count >= rows:
@@ -221,7 +226,7 @@ def is_list(kind: pa.DataType) -> bool:
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
-def lists(column: pa.Array, features: int) -> NDArray[np.float64]:
+def lists(column: pa.Array, features: int) -> Array:
     """A column of lists of ``features`` numbers each, as (B, D).
 
     Raises:
@@ -230,7 +235,11 @@ def lists(column: pa.Array, features: int) -> NDArray[np.float64]:
     lengths = pc.list_value_length(column).to_numpy(zero_copy_only=False)
     if (lengths != features).any():  # the length of a null is NaN, so it differs too
         raise DataError(f"column 'x' has lists of {lengths.min():g} numbers, wanted {features}")
-    return numbers(pa.chunked_array([column.flatten()]), "x").reshape(-1, features)  # (B, D)
+    values = column.flatten()
+    if values.type in _EXACT and not values.null_count:
+        plain: Array = values.to_numpy().reshape(-1, features)  # (B, D)
+        return plain
+    return numbers(pa.chunked_array([values]), "x").reshape(-1, features)  # (B, D)
 
 
 def _check_some(rows: int) -> None:

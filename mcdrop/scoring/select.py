@@ -53,14 +53,13 @@ class Selection:
 
     def _plain(self, table: pa.Table) -> Any:
         """What the preprocessing takes of a table: the table itself, or numbers (B, D)."""
-        table = table.select(list(self.inputs))
         if isinstance(self.preprocessing, TablePreprocessing):
-            return table
-        if table.column_names == ["x"] and is_list(table["x"].type):
+            return table.select(list(self.inputs))
+        if self.inputs == ("x",) and is_list(table["x"].type):
             return lists(table["x"].combine_chunks(), self.preprocessing.features)
-        turned = np.empty((table.num_columns, table.num_rows), np.float32)  # (D, B)
+        turned = np.empty((len(self.inputs), table.num_rows), np.float32)  # (D, B)
         with np.errstate(over="ignore"):  # too large a number is found, and named, later on
-            for values, name in zip(turned, table.column_names, strict=True):
+            for values, name in zip(turned, self.inputs, strict=True):
                 values[:] = numbers(table[name], name)
         return np.ascontiguousarray(turned.T)  # (B, D)
 
