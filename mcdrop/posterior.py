@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mcdrop.engine import Center, Engine, Masks, Sums, Tally, group_size, numpy64
 from mcdrop.errors import InputError, NetworkError
+from mcdrop.masks import BLOCK
 from mcdrop.plan import Layout, read_layout, stamp, try_trunk
 from mcdrop.uncertainty import TINY, Classification, DeterministicClasses, Regression
 
@@ -143,6 +144,65 @@ class Posterior:
         streams = list(self._streams(x, (*ends, self.samples)))
         for _ in range(len(ends) + 1):
             yield _join([next(stream) for stream in streams])
+
+    def until(self, x: ArrayLike | Tensor, tolerance: float) -> Statistics:
+        """Summarize as many of the T passes as each row's mean needs to be certain.
+
+        Passes come in steps, 32 at first; after each, rows whose Monte Carlo errors are small
+        enough (`Classification.settled`, `Regression.settled`) are done. A row's answer is what
+        `predict` gives with the number of passes in ``passes``, whatever rows are beside it.
+        Stopping when the error looks small favors draws where it looks smaller than it is:
+        ``python -m benchmarks.stopping`` measures by how much.
+
+        Args:
+            x: as in `predict`; masks must be shared.
+            tolerance: greatest Monte Carlo error, above 0: of a probability, or of a mean as a
+                share of its standard deviation. Rows that do not reach it take all T passes.
+
+        Raises:
+            InputError: as in `predict`, or masks are independent, or the tolerance is not above 0.
+        """
+        if not (np.isfinite(tolerance) and tolerance > 0):
+            raise InputError(f"tolerance {tolerance} must be a finite number above 0, as 0.01")
+        if not self._masks.shared:
+            raise InputError(
+                "masks independent for each row cannot be drawn row by row: share them"
+            )
+        engine, rows = self._open(x)
+        spans = _spans(len(rows), engine.rows)
+        parts = [self._until(engine, rows[span.start : span.stop], tolerance) for span in spans]
+        answer = _join(parts)
+        most = int(answer.passes.max(initial=0)) if answer.passes is not None else 0
+        return replace(answer, samples=most)
+
+    def _until(self, engine: Engine, x: Tensor, tolerance: float) -> Statistics:
+        with torch.inference_mode():
+            hidden = _trunk(engine.layout, x)
+        left, done = np.arange(len(x)), np.zeros(len(x), bool)
+        places, parts = [], []
+        sums: Sums | None = None
+        center: Center | None = None
+        start = 0
+        for end in _steps(self.samples):
+            size = group_size(end)
+            with torch.inference_mode():
+                span = range(len(left))
+                center, part = self._sum(engine, hidden, range(start, end), span, size, center)
+            sums, start = part if sums is None else sums.then(part, size), end
+            stats = self._finish(sums, center).rows(slice(len(left)))
+            fresh = ~done[left] & (stats.settled(tolerance) | (end == self.samples))
+            found = stats.rows(np.flatnonzero(fresh))
+            parts.append(replace(found, passes=np.full(len(found), end)))
+            places.append(left[fresh])
+            done[left[fresh]] = True
+            if done.all():
+                break
+            # settled rows stay beside unsettled ones where else too few would be left
+            kept = np.sort(np.argsort(done[left], kind="stable")[: max(_LEAST, (~done).sum())])
+            if len(kept) < len(left):
+                hidden, sums, center = hidden[kept], sums.rows(kept), center.rows(kept)
+                left = left[kept]
+        return _join(parts).rows(np.argsort(np.concatenate(places)))
 
     def sample(self, x: ArrayLike | Tensor) -> NDArray[np.float64]:
         """Give every pass: (T, B, C) probabilities, or outputs of a regression.
@@ -303,6 +363,15 @@ def _spans(rows: int, size: int) -> Iterator[range]:
     """Blocks of rows; one empty block where there are no rows."""
     for start in range(0, max(rows, 1), size):
         yield range(start, min(start + size, rows))
+
+
+def _steps(samples: int) -> Iterator[int]:
+    """Numbers of passes to look after: whole blocks of balanced masks, each up to 3/2 the last."""
+    end = BLOCK
+    while end < samples:
+        yield end
+        end += max(BLOCK, end // 2 // BLOCK * BLOCK)
+    yield samples
 
 
 def _rows(x: ArrayLike | Tensor, layout: Layout) -> Tensor:

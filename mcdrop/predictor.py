@@ -7,7 +7,7 @@ HTTP and files of rows.
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,14 @@ from mcdrop.recipe import SAMPLES_LIMIT
 from mcdrop.repository import Card, load_network, load_reference, locate, read_card
 from mcdrop.uncertainty import Classification, Regression
 
-__all__ = ["Predictor", "load"]
+__all__ = ["AUTO_LIMIT", "Predictor", "Samples", "load"]
+
+AUTO_LIMIT = 1000
+"""Most passes of a row where samples are "auto"."""
+_TOLERANCE = 0.01
+
+Samples = int | Literal["auto"] | None
+"""Passes T: a number, as many as needed, or None for the model's own number."""
 
 
 class Predictor:
@@ -47,21 +54,27 @@ class Predictor:
     def predict(
         self,
         rows: Any,
-        samples: int | None = None,
+        samples: Samples = None,
         seed: int = 0,
         *,
         level: float | None = None,
         risk: float | None = None,
+        tolerance: float | None = None,
+        limit: int = AUTO_LIMIT,
     ) -> Predictions:
         """Answer for raw rows, in the unit the model was trained on.
 
         Args:
             rows: (B, D) or (B, *shape) numbers for a model of arrays; records or an Arrow table
                 for a model of tables.
-            samples: T, the stochastic passes; None takes the card's number.
+            samples: T, the stochastic passes; None takes the card's number. "auto": as many as
+                each row needs, which the answer's ``passes`` tells; see `Posterior.until`.
             seed: draws the T thinned networks. The same seed gives the same answer.
             level: probability with which sets and intervals hold the truth; None: the recipe's.
             risk: classification: error rate among answered rows; None: the recipe's.
+            tolerance: with "auto", greatest Monte Carlo error of a probability, or of a mean as a
+                share of its std; None: .01.
+            limit: with "auto", most passes a row takes.
 
         Returns:
             `mcdrop.predictions.ClassPredictions` or `ValuePredictions`: B answers, MC and
@@ -71,12 +84,24 @@ class Predictor:
             InputError: rows or another argument is not usable; the message says why.
         """
         x = self.card.preprocessing.encode(rows)
-        return self.reference.apply(self.evaluate(x, samples, seed), level, risk)
+        statistics = self.evaluate(x, samples, seed, tolerance=tolerance, limit=limit)
+        return self.reference.apply(statistics, level, risk)
 
     def evaluate(
-        self, x: NDArray[np.float32], samples: int | None = None, seed: int = 0
+        self,
+        x: NDArray[np.float32],
+        samples: Samples = None,
+        seed: int = 0,
+        *,
+        tolerance: float | None = None,
+        limit: int = AUTO_LIMIT,
     ) -> Classification | Regression:
         """The passes' statistics for rows (B, D) that `card.preprocessing` has encoded already."""
+        if samples == "auto":
+            posterior = self._checked(limit, seed)
+            return posterior.until(x, _TOLERANCE if tolerance is None else tolerance)
+        if tolerance is not None:
+            raise InputError(f"tolerance {tolerance} needs samples 'auto', got {samples}")
         return self._checked(samples, seed).predict(x)
 
     def stream(

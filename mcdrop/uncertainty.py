@@ -6,7 +6,7 @@ all samples at once; the engine arrives at the same numbers by streaming.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from statistics import NormalDist
 from typing import Any, ClassVar, Self
 
@@ -35,8 +35,8 @@ TINY = 1e-300  # what a probability of zero is replaced by inside a logarithm
 class _Rows:
     """Rows of arrays that can be cut and joined."""
 
-    def rows(self, rows: slice) -> Self:
-        """The same statistics for some rows only (views, not copies)."""
+    def rows(self, rows: slice | NDArray[np.int64]) -> Self:
+        """The same statistics for some rows only, by a slice (views) or by places (copies)."""
         cut: Self = _map([self], lambda arrays: arrays[0][rows])
         return cut
 
@@ -50,13 +50,13 @@ class _Rows:
 def _map(parts: Sequence[Any], function: Any) -> Any:
     """Apply ``function`` to each array field of all ``parts``, nested fields included."""
     values = {}
-    for field in fields(parts[0]):
-        columns = [getattr(part, field.name) for part in parts]
+    for name in (each.name for each in fields(parts[0])):
+        columns = [getattr(part, name) for part in parts]
         if isinstance(columns[0], np.ndarray):
-            values[field.name] = function(columns)
+            values[name] = function(columns)
         else:
             nested = isinstance(columns[0], _Rows)
-            values[field.name] = _map(columns, function) if nested else columns[0]
+            values[name] = _map(columns, function) if nested else columns[0]
     return type(parts[0])(**values)
 
 
@@ -98,7 +98,8 @@ class Classification(_Rows):
         mc_error_total: (B,), of ``total``.
         mc_error_epistemic: (B,), of ``epistemic``.
         deterministic: the answer without dropout.
-        samples: T.
+        samples: T; where rows took different numbers of passes, the largest.
+        passes: (B,), passes that each row took; None where all took ``samples``.
     """
 
     task: ClassVar[str] = "classification"
@@ -111,6 +112,7 @@ class Classification(_Rows):
     mc_error_epistemic: Array
     deterministic: DeterministicClasses
     samples: int
+    passes: NDArray[np.int64] | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.mean)
@@ -125,6 +127,10 @@ class Classification(_Rows):
         """The class most probable on average, (B,)."""
         best: NDArray[np.int64] = np.argmax(self.mean, axis=1)
         return best
+
+    def settled(self, tolerance: float) -> NDArray[np.bool_]:
+        """Whether every probability's Monte Carlo error is within ``tolerance``, (B,)."""
+        return np.asarray((self.mc_error <= tolerance).all(axis=1))
 
     @property
     def agrees(self) -> NDArray[np.bool_]:
@@ -178,7 +184,8 @@ class Regression(_Rows):
         target_variance: (B, C), variance of the training target; 0 where it is not known.
         mc_error: (B, C), Monte Carlo standard error of ``mean``.
         deterministic: the answer without dropout.
-        samples: T.
+        samples: T; where rows took different numbers of passes, the largest.
+        passes: (B,), passes that each row took; None where all took ``samples``.
     """
 
     task: ClassVar[str] = "regression"
@@ -190,6 +197,7 @@ class Regression(_Rows):
     mc_error: Array
     deterministic: DeterministicOutputs
     samples: int
+    passes: NDArray[np.int64] | None = field(default=None, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.mean)
@@ -215,6 +223,10 @@ class Regression(_Rows):
         known = self.target_variance > 0
         ratio = self.total / np.where(known, self.target_variance, 1.0)
         return np.where(known, np.maximum(1.0 - ratio, 0.0), 0.0)
+
+    def settled(self, tolerance: float) -> NDArray[np.bool_]:
+        """Whether every mean's Monte Carlo error is within ``tolerance`` times its std, (B,)."""
+        return np.asarray((self.mc_error <= tolerance * self.std).all(axis=1))
 
     def interval(self, level: float = 0.95) -> tuple[Array, Array]:
         """Gaussian interval of the prediction, mean -+ z std.

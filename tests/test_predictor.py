@@ -113,3 +113,18 @@ def test_rows_of_the_wrong_width_are_refused(predictor: mcdrop.Predictor) -> Non
 
 def test_no_rows_give_no_answers(predictor: mcdrop.Predictor) -> None:
     assert predictor.predict(np.zeros((0, 64))).mean.shape == (0, 10)
+
+
+def test_as_many_passes_as_each_row_needs(predictor: mcdrop.Predictor) -> None:
+    x = random_pixels(12)
+    answer = predictor.predict(x, samples="auto", tolerance=0.01)
+    assert answer.passes is not None
+    assert (answer.mc_error.max(1)[answer.passes < 1000] <= 0.01).all()
+    alone = predictor.predict(x[3:4], samples="auto", tolerance=0.01)
+    assert alone.samples == answer.passes[3]
+    np.testing.assert_allclose(alone.mean[0], answer.mean[3], atol=1e-5)
+    same(answer, predictor.predict(x, samples="auto"))
+    assert (predictor.predict(x, samples="auto", tolerance=1e-6, limit=64).passes == 64).all()
+    assert predictor.predict(x).passes is None
+    with pytest.raises(InputError, match="needs samples 'auto'"):
+        predictor.predict(x, samples=50, tolerance=0.01)

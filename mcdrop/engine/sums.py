@@ -21,6 +21,7 @@ in for the error.
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mcdrop.masks import BLOCK
 from mcdrop.uncertainty import (
@@ -85,6 +86,11 @@ class Sums:
         deviation = np.add.reduceat(self.deviation, starts)
         divergence = np.add.reduceat(self.divergence, starts)
         return Sums(size, self.samples, deviation, self.square, divergence)
+
+    def rows(self, places: NDArray[np.int64]) -> "Sums":
+        """The same sums for some rows only."""
+        parts = (self.deviation, self.square, self.divergence)
+        return Sums(self.size, self.samples, *(part[..., places] for part in parts))
 
     def classification(self, reference: Array, log_reference: Array) -> Classification:
         """Finish sums of class probabilities around the deterministic ones.
