@@ -11,7 +11,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from mcdrop_service import bodies, gate
+from mcdrop_service import gate
 from mcdrop_service.ask import Ask, Body, Reply
 from mcdrop_service.gate import Gate
 
@@ -48,9 +48,11 @@ async def chunks(size: int, count: int) -> AsyncIterator[bytes]:
         yield b"x" * size
 
 
-def ask(path: str = "/predict", method: str = "POST", **request: Any) -> httpx.Response:
+def ask(
+    path: str = "/predict", method: str = "POST", most: int = 2**24, **request: Any
+) -> httpx.Response:
     async def go() -> httpx.Response:
-        app = Gate(length, Echo())  # type: ignore[arg-type]
+        app = Gate(length, Echo(), body_bytes=most)  # type: ignore[arg-type]
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
             answer = await client.request(method, path, **request)
@@ -95,15 +97,13 @@ def test_unknown_encodings_are_refused() -> None:
 
 @pytest.mark.parametrize("path", ["/predict", "/other"])
 def test_large_bodies_do_not_pass(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    for module in (gate, bodies):
-        monkeypatch.setattr(module, "BODY_BYTES", 1000)
     monkeypatch.setattr(gate, "INLINE_BYTES", 10)
-    assert ask(path, content=b" " * 1000, headers=JSON).status_code == 200
-    assert ask(path, content=b" " * 1001, headers=JSON).status_code == 413
-    assert ask(path, content=chunks(100, 10), headers=JSON).status_code == 200
-    assert ask(path, content=chunks(100, 11), headers=JSON).status_code == 413
+    assert ask(path, most=1000, content=b" " * 1000, headers=JSON).status_code == 200
+    assert ask(path, most=1000, content=b" " * 1001, headers=JSON).status_code == 413
+    assert ask(path, most=1000, content=chunks(100, 10), headers=JSON).status_code == 200
+    assert ask(path, most=1000, content=chunks(100, 11), headers=JSON).status_code == 413
     for lie in ("-1", "x", "1" * 40):
-        assert ask(path, headers={**JSON, "content-length": lie}).status_code == 413
+        assert ask(path, most=1000, headers={**JSON, "content-length": lie}).status_code == 413
 
 
 def test_other_requests_pass_whole() -> None:

@@ -21,11 +21,11 @@ def test_flags_beat_environment_beats_file_beats_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "server.toml"
-    file.write_text("port = 1111\nworkers = 2\nrows = 7\n[pin]\ndigits = 3\n")
+    file.write_text("port = 1111\nworkers = 2\ndrain = 7\n[pin]\ndigits = 3\n")
     monkeypatch.setenv("MCDROP_PORT", "2222")
     monkeypatch.setenv("MCDROP_WORKERS", "3")
     found = read_settings(file, port=3333, host=None)
-    assert (found.port, found.workers, found.rows, found.host) == (3333, 3, 7, "127.0.0.1")
+    assert (found.port, found.workers, found.drain, found.host) == (3333, 3, 7, "127.0.0.1")
     assert found.pin == {"digits": 3}
     assert read_settings() == Settings(port=2222, workers=3)
 

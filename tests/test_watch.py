@@ -127,6 +127,7 @@ def test_json_lines_hold_what_machines_look_for(capsys: pytest.CaptureFixture[st
         assert tell is not None
         tell(SEEN)
         tell(Seen("id-2", "GET", "/", "/", 200, 0.1, ""))
+        tell(Seen("id-3", "GET", "/health", "/health", 503, 0.1, ""))
         log = logging.getLogger("mcdrop_service.worker")
         log.error("a request failed", exc_info=RuntimeError("no"))
         first, second = [json.loads(line) for line in capsys.readouterr().err.splitlines()]

@@ -7,7 +7,7 @@ a row is answered (``answers``), how models are found (``shelf``) and how proces
 
 import logging
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -17,12 +17,14 @@ import torch
 from mcdrop.data.preprocessing import ArrayPreprocessing, NumericColumn, TablePreprocessing
 from mcdrop.errors import RepositoryError
 from mcdrop.repository import Card, list_models, read_card
+from mcdrop_service import logs
+from mcdrop_service.job import Job
 from mcdrop_service.lifeline import end_with_parent
 from mcdrop_service.loop import SocketLoop
 from mcdrop_service.request import PredictRequest
 from mcdrop_service.schemas import Column, ModelList, ModelVersion, PredictResponse
 from mcdrop_service.shelf import Shelf
-from mcdrop_service.worker import Observer
+from mcdrop_service.worker import Observer, as_it_is
 
 __all__ = ["PredictAPI", "list_versions"]
 
@@ -41,6 +43,8 @@ class PredictAPI(ls.LitAPI):  # type: ignore[misc]
         folder: where workers listen.
         observers: told in the workers of what is answered; importable functions.
         pins: by model, the version to serve where it is not the latest.
+        prepare: told of each job that is to be answered, it gives the one to answer.
+        log: form of what workers log.
     """
 
     def __init__(
@@ -50,17 +54,21 @@ class PredictAPI(ls.LitAPI):  # type: ignore[misc]
         folder: Path,
         observers: Sequence[Observer] = (),
         pins: Mapping[str, int] = MappingProxyType({}),
+        prepare: Callable[[Job], Job] = as_it_is,
+        log: logs.Form = "text",
     ) -> None:
         super().__init__(loop=SocketLoop(folder))
         self.repository, self.folder = repository, folder
         self.threads = threads
         self.observers = observers
         self.pins = dict(pins)
+        self.prepare, self.log = prepare, log
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe passes it by position
         """Prepare a worker process, before it takes requests."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the server stops us after the drain
         end_with_parent()
+        logs.configure(self.log)
         torch.set_num_threads(self.threads)
         self.shelf = Shelf(self.repository, self.pins, self.folder / "unloaded")
         self.shelf.start()

@@ -14,6 +14,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from mcdrop_service.limits import BODY_BYTES
+
 __all__ = ["Ask", "Body", "Images", "RefusedError", "Reply", "Rows"]
 
 JSON = "application/json"
@@ -38,6 +40,7 @@ class Body:
         query: the query string, which holds the options of a binary body.
         shape: of a body of bare numbers, as the header ``x-shape`` says it; "" where it does not.
         gzip: whether it is compressed.
+        most: bytes that it may have when it is not.
     """
 
     content: bytes
@@ -45,6 +48,7 @@ class Body:
     query: str = ""
     shape: str = ""
     gzip: bool = False
+    most: int = BODY_BYTES
 
 
 Rows = NDArray[Any] | list[dict[str, Any]] | Images | Body
@@ -105,7 +109,7 @@ class Ask:
             head["array"] = (rows.dtype.str, rows.shape)
             content: bytes = rows.tobytes()
         elif isinstance(rows, Body):
-            head["body"] = (rows.kind, rows.query, rows.shape, rows.gzip)
+            head["body"] = (rows.kind, rows.query, rows.shape, rows.gzip, rows.most)
             content = rows.content
         else:
             head["list"] = "images" if isinstance(rows, Images) else "records"

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from mcdrop_service.arrow import read_arrow
 from mcdrop_service.ask import JSON, Ask, Body, Images, RefusedError, Rows
 from mcdrop_service.faults import invalid_request
-from mcdrop_service.limits import BODY_BYTES, ROWS
+from mcdrop_service.limits import ROWS
 from mcdrop_service.request import ROW_FORMS, Options, PredictRequest
 
 __all__ = ["KINDS", "inflate", "read", "too_large"]
@@ -37,7 +37,7 @@ def read(ask: Ask) -> Ask:
     if not isinstance(body, Body):
         return ask
     if body.gzip:
-        body = replace(body, content=inflate(body.content))
+        body = replace(body, content=inflate(body.content, body.most))
     if body.kind == JSON:
         if body.query:
             raise RefusedError(422, "got options in the query, wanted them in the JSON body")
@@ -46,16 +46,16 @@ def read(ask: Ask) -> Ask:
     return ask.with_(rows=KINDS[body.kind](body), **options)
 
 
-def too_large() -> RefusedError:
-    """The body has too many bytes."""
+def too_large(most: int) -> RefusedError:
+    """The body has more than ``most`` bytes."""
     return RefusedError(
         413,
-        f"the body has more than {BODY_BYTES // 2**20} MiB: send fewer rows at a time, or score a "
+        f"the body has more than {most / 2**20:.3g} MiB: send fewer rows at a time, or score a "
         "file of rows with `mcdrop score`",
     )
 
 
-def inflate(content: bytes) -> bytes:
+def inflate(content: bytes, most: int) -> bytes:
     """Undo gzip, as far as a body may be long.
 
     Raises:
@@ -63,11 +63,11 @@ def inflate(content: bytes) -> bytes:
     """
     inflater = zlib.decompressobj(wbits=31)
     try:
-        inflated = inflater.decompress(content, BODY_BYTES + 1)
+        inflated = inflater.decompress(content, most + 1)
     except zlib.error as error:
         raise RefusedError(400, f"the body is not gzip: {error}") from None
-    if len(inflated) > BODY_BYTES:
-        raise too_large()
+    if len(inflated) > most:
+        raise too_large(most)
     if not inflater.eof:
         raise RefusedError(400, "the body is not gzip: it is cut short")
     return inflated

@@ -14,6 +14,8 @@ import mcdrop
 from mcdrop.errors import RepositoryError
 from mcdrop.repository import list_models, read_card, resolve
 from mcdrop_service.schemas import Failure
+from mcdrop_service.v2 import InferRequest
+from mcdrop_service.v2_errors import ProtocolFailure
 
 __all__ = ["describe"]
 
@@ -36,6 +38,11 @@ _FAILURES = {
     "504": "The answer took too long.",
 }
 
+_ANYWHERE = {
+    "401": "A key is wanted, and none or an unknown one came.",
+    "429": "The key asks more often than it may.",
+}
+
 _SUMMARIES = {
     ("/", "get"): "Say that the server runs",
     ("/health", "get"): "Whether every worker is ready",
@@ -54,17 +61,34 @@ def describe(app: FastAPI, repository: Path) -> dict[str, Any]:
         schema["paths"][path][method]["summary"] = summary
     components = schema["components"]["schemas"]
     components["Failure"] = Failure.model_json_schema()
+    components["ProtocolFailure"] = ProtocolFailure.model_json_schema()
+    infer = InferRequest.model_json_schema(ref_template="#/components/schemas/{model}")
+    components |= infer.pop("$defs") | {"InferRequest": infer}
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            _describe_failures(operation["responses"], protocol=path.startswith("/v2"))
     for name in ("HTTPValidationError", "ValidationError"):
         components.pop(name, None)
     predict = schema["paths"]["/predict"]["post"]
     predict["operationId"] = "predict"
     predict["requestBody"]["content"]["application/json"]["examples"] = _examples(repository)
     for status, meaning in _FAILURES.items():
-        predict["responses"][status] = {
-            "description": meaning,
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Failure"}}},
-        }
+        predict["responses"][status] = _failure(meaning, "Failure")
     return schema
+
+
+def _describe_failures(responses: dict[str, Any], *, protocol: bool) -> None:
+    """What any route may refuse for."""
+    kind = "ProtocolFailure" if protocol else "Failure"
+    if "422" in responses:  # FastAPI's own, of a shape that is not ours
+        responses["422"] = _failure("The parameters or the body cannot be used.", kind)
+    for status, meaning in _ANYWHERE.items():
+        responses.setdefault(status, _failure(meaning, kind))
+
+
+def _failure(meaning: str, kind: str) -> dict[str, Any]:
+    schema = {"$ref": f"#/components/schemas/{kind}"}
+    return {"description": meaning, "content": {"application/json": {"schema": schema}}}
 
 
 def _examples(repository: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 Knows the order of the layers. Refuses to know what each does.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from fastapi import FastAPI, Request
@@ -10,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from mcdrop.errors import InputError, McdropError
-from mcdrop_service import logs, metrics, reports, v2_routes
+from mcdrop_service import logs, metrics, reports, v2_repository, v2_routes
 from mcdrop_service.ask import RefusedError
 from mcdrop_service.backend import Backend
 from mcdrop_service.catalog import Catalog
@@ -18,15 +19,17 @@ from mcdrop_service.faults import refusal
 from mcdrop_service.feedback import Keeper, Ledger
 from mcdrop_service.guard import Guard
 from mcdrop_service.headers import SecureHeaders
+from mcdrop_service.job import Job
 from mcdrop_service.keys import Keyring, read_keys
+from mcdrop_service.levels import AdaptiveLevels
 from mcdrop_service.settings import Settings
 from mcdrop_service.tracing import Tracing, provider_of
 from mcdrop_service.v2_errors import V2Errors
 from mcdrop_service.watch import Seen, Watch
 from mcdrop_service.windows import Windows
-from mcdrop_service.worker import Observer
+from mcdrop_service.worker import Observer, as_it_is
 
-__all__ = ["equip", "observers_of"]
+__all__ = ["equip", "observers_of", "preparer_of"]
 
 _ANSWERED = frozenset({"/predict", "/predict/stream", "/health", "/health/live", "/health/ready"})
 """Paths that the gate answers, before a router has seen them."""
@@ -38,6 +41,13 @@ def observers_of(settings: Settings, folder: Path) -> list[Observer]:
     if settings.feedback is not None:
         found.append(Keeper(settings.feedback.resolve(), settings.feedback_rows))
     return found
+
+
+def preparer_of(settings: Settings) -> Callable[[Job], Job]:
+    """What workers do to a job before they answer it."""
+    if settings.feedback is None or settings.adaptive is None:
+        return as_it_is
+    return AdaptiveLevels(Ledger(settings.feedback.resolve(), settings.adaptive))
 
 
 def equip(app: FastAPI, settings: Settings, backend: Backend, folder: Path) -> None:
@@ -54,7 +64,8 @@ def equip(app: FastAPI, settings: Settings, backend: Backend, folder: Path) -> N
     elif settings.adaptive is not None:
         raise InputError("got `adaptive` without `feedback`: levels adapt to labels that come")
     windows = Windows(folder, settings.drift_rows)
-    app.include_router(v2_routes.router_of(catalog, backend, settings.deadline))
+    app.include_router(v2_routes.router_of(catalog, backend, settings))
+    app.include_router(v2_repository.router_of(catalog, backend, folder / "unloaded"))
     app.include_router(reports.router_of(catalog, windows, ledger))
     for kind in (RefusedError, McdropError):
         app.add_exception_handler(kind, _refuse)

@@ -42,10 +42,18 @@ class Gate:
         app: what answers everything else.
         backend: the way to the workers.
         deadline: seconds from a request's arrival to its answer.
+        body_bytes: of a request's body.
     """
 
-    def __init__(self, app: ASGIApp, backend: Backend, deadline: float = DEADLINE) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        backend: Backend,
+        deadline: float = DEADLINE,
+        body_bytes: int = BODY_BYTES,
+    ) -> None:
         self.app, self.backend, self.deadline = app, backend, deadline
+        self.body_bytes = body_bytes
         self.held = 0  # bytes of bodies that are being read
         self.routes: dict[tuple[str, str], Handler] = {
             ("POST", "/predict"): self._predict,
@@ -121,7 +129,7 @@ class Gate:
         shape = headers.get(b"x-shape", b"").decode("latin-1")
         query = scope["query_string"].decode("latin-1")
         form = _FORMS.get(headers.get(b"accept", b""), "json")
-        body = Body(content, kind, query, shape, gzip)
+        body = Body(content, kind, query, shape, gzip, self.body_bytes)
         ask = Ask(body, format=form, id=request_id(scope), deadline=deadline)
         return ask if gzip or len(content) > INLINE_BYTES else read(ask)
 
@@ -141,19 +149,19 @@ class Gate:
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """The body, bounded in bytes and time; together, bodies are bounded too."""
         length = dict(scope["headers"]).get(b"content-length", b"0")
-        if not length.isdigit() or len(length) > 20 or int(length) > BODY_BYTES:
-            raise too_large()
+        if not length.isdigit() or len(length) > 20 or int(length) > self.body_bytes:
+            raise too_large(self.body_bytes)
         message = await self._message(receive)
         if not message.get("more_body"):
-            return _checked(message.get("body", b""))
+            return self._checked(message.get("body", b""))
         parts, size = [], 0
         try:
             async with asyncio.timeout(self.deadline):
                 async for part in _parts(message, receive):
                     size += len(part)
                     self.held += len(part)
-                    if size > BODY_BYTES:
-                        raise too_large()
+                    if size > self.body_bytes:
+                        raise too_large(self.body_bytes)
                     if self.held > HELD_BYTES:
                         raise RefusedError(503, "too many bodies are coming: try again in a second")
                     parts.append(part)
@@ -162,6 +170,11 @@ class Gate:
         finally:
             self.held -= size
         return b"".join(parts)
+
+    def _checked(self, body: bytes) -> bytes:
+        if len(body) > self.body_bytes:
+            raise too_large(self.body_bytes)
+        return body
 
     async def _message(self, receive: Receive) -> Message:
         try:
@@ -225,12 +238,6 @@ def _gzip(headers: Mapping[bytes, bytes]) -> bool:
     if given not in ("identity", "gzip"):
         raise RefusedError(415, f"got content encoding {given[:80]!r}, wanted gzip or none")
     return given == "gzip"
-
-
-def _checked(body: bytes) -> bytes:
-    if len(body) > BODY_BYTES:
-        raise too_large()
-    return body
 
 
 async def _parts(message: Message, receive: Receive) -> AsyncIterator[bytes]:

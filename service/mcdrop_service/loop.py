@@ -24,7 +24,7 @@ class SocketLoop(LitLoop):  # type: ignore[misc]
 
     def __call__(self, lit_api: Any, _device: str, worker_id: int, *_queues: Any) -> None:
         """Run in the worker process, after ``LitAPI.setup``."""
-        worker = Worker(lit_api.shelf, lit_api.observers)
+        worker = Worker(lit_api.shelf, lit_api.observers, lit_api.prepare)
         factory = uvicorn.Config("").get_loop_factory()  # uvloop's, where there is one
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(worker.serve(self.folder / f"{worker_id}.sock"))

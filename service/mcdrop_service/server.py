@@ -25,7 +25,7 @@ from mcdrop_service import faults, logs, metrics, playground
 from mcdrop_service.application import PredictAPI, list_versions
 from mcdrop_service.backend import Backend
 from mcdrop_service.documentation import describe
-from mcdrop_service.equipment import equip, observers_of
+from mcdrop_service.equipment import equip, observers_of, preparer_of
 from mcdrop_service.gate import Gate
 from mcdrop_service.lifeline import end_with_parent
 from mcdrop_service.limits import SETTLE
@@ -101,8 +101,16 @@ def build(settings: Settings, folder: Path) -> Server:
     repository, workers = settings.repository, settings.workers
     threads = max(1, _cores() // workers)
     backend = Backend(folder, workers, pending=settings.pending)
-    observers = observers_of(settings, folder)
-    server = Server(PredictAPI(repository, threads, folder, observers), backend, workers)
+    api = PredictAPI(
+        repository,
+        threads,
+        folder,
+        observers_of(settings, folder),
+        settings.pin,
+        preparer_of(settings),
+        settings.log,
+    )
+    server = Server(api, backend, workers)
     server.uvicorn_graceful_timeout = settings.drain
     app: FastAPI = server.app
     faults.install(app)
@@ -113,7 +121,9 @@ def build(settings: Settings, folder: Path) -> Server:
     def models() -> ModelList:
         return list_versions(repository)
 
-    app.add_middleware(Gate, backend=backend, deadline=settings.deadline)
+    app.add_middleware(
+        Gate, backend=backend, deadline=settings.deadline, body_bytes=settings.body_bytes
+    )
     equip(app, settings, backend, folder)
     app.openapi = lambda: describe(app, repository)  # type: ignore[method-assign]
     return server

@@ -7,9 +7,16 @@ the protocol's clients look for ``error``. Knows both shapes. Refuses to know wh
 import contextlib
 
 import orjson
+from pydantic import BaseModel, Field
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["V2Errors"]
+__all__ = ["ProtocolFailure", "V2Errors"]
+
+
+class ProtocolFailure(BaseModel):
+    """Why a request was not answered, in the protocol's shape."""
+
+    error: str = Field(description="what came, what was wanted")
 
 
 class V2Errors:

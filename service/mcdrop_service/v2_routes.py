@@ -8,7 +8,7 @@ import asyncio
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Path, Request
+from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
@@ -19,7 +19,9 @@ from mcdrop_service.bodies import inflate
 from mcdrop_service.catalog import Catalog
 from mcdrop_service.gate import request_id
 from mcdrop_service.limits import INLINE_BYTES
-from mcdrop_service.v2 import InferRequest, read_infer
+from mcdrop_service.settings import Settings
+from mcdrop_service.v2 import read_infer
+from mcdrop_service.v2_repository import Name, Version, is_served
 from mcdrop_service.v2_tensors import describe
 
 __all__ = ["router_of"]
@@ -30,13 +32,11 @@ _BODY = {
     "requestBody": {
         "required": True,
         "content": {
-            JSON: {"schema": InferRequest.model_json_schema()},
+            JSON: {"schema": {"$ref": "#/components/schemas/InferRequest"}},
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
         },
     }
 }
-Name = Annotated[str, Path(description="name of the model")]
-Version = Annotated[int, Path(ge=1, le=2**31 - 1, description="version of the model")]
 
 
 class Tensor(BaseModel):
@@ -58,23 +58,8 @@ class Metadata(BaseModel):
     parameters: dict[str, Any]
 
 
-class Listed(BaseModel):
-    """A version in the repository."""
-
-    name: str
-    version: str
-    state: str
-    reason: str
-
-
-class IndexRequest(BaseModel):
-    """What to list."""
-
-    ready: bool = Field(False, description="whether to list only what can be asked")
-
-
-def router_of(catalog: Catalog, backend: Backend, deadline: float) -> APIRouter:
-    """The routes below ``/v2``."""
+def router_of(catalog: Catalog, backend: Backend, settings: Settings) -> APIRouter:
+    """The routes below ``/v2`` that ask models."""
     router = APIRouter(prefix="/v2", tags=["Open Inference Protocol v2"])
 
     @router.get("", summary="Name the server and its extensions")
@@ -99,10 +84,10 @@ def router_of(catalog: Catalog, backend: Backend, deadline: float) -> APIRouter:
 
     @router.get(f"{_VERSION}/ready", summary="Whether a version would answer")
     @router.get("/models/{model}/ready", summary="Whether a model would answer")
-    def model_ready(model: Name, version: Version | None = None) -> dict[str, bool]:
-        catalog.card(model, version)
-        if not backend.ready:
-            raise RefusedError(503, "no worker is ready")
+    async def model_ready(model: Name, version: Version | None = None) -> dict[str, bool]:
+        await asyncio.to_thread(catalog.card, model, version)  # that there is one
+        if not is_served(await backend.look(), model, version):
+            raise RefusedError(503, f"model {model!r} is not ready")
         return {"ready": True}
 
     @router.post(f"{_VERSION}/infer", summary="Answer by a version", openapi_extra=_BODY)
@@ -116,25 +101,18 @@ def router_of(catalog: Catalog, backend: Backend, deadline: float) -> APIRouter:
         ] = None,
         encoding: Annotated[str, Header(alias="Content-Encoding")] = "identity",
     ) -> Response:
-        late = time.monotonic() + deadline
+        late = time.monotonic() + settings.deadline
         content = await request.body()
         if encoding not in ("identity", "gzip"):
             raise RefusedError(415, f"got content encoding {encoding[:80]!r}, wanted gzip or none")
-        if encoding == "gzip" or len(content) > INLINE_BYTES:
-            content = inflate(content) if encoding == "gzip" else content
+        if encoding == "gzip":
+            content = await asyncio.to_thread(inflate, content, settings.body_bytes)
+        if len(content) > INLINE_BYTES:
             ask = await asyncio.to_thread(read_infer, content, header_length)
         else:
             ask = read_infer(content, header_length)
         place = {"model": model, "version": version, "id": request_id(request.scope)}
         reply = await backend.submit(ask.with_(deadline=late, **place), request.receive)
         return Response(reply.body, reply.status, dict(reply.headers), reply.kind)
-
-    @router.post("/repository/index", summary="List every version")
-    def index(wanted: IndexRequest | None = None) -> list[Listed]:
-        del wanted  # what is listed is ready
-        return [
-            Listed(name=name, version=str(version), state="READY", reason="")
-            for name, version in catalog.all()
-        ]
 
     return router

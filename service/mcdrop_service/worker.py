@@ -32,7 +32,7 @@ from mcdrop_service.shelf import LoadingError, Shelf
 from mcdrop_service.walks import Step, walk
 from mcdrop_service.wire import Wire
 
-__all__ = ["Observer", "Worker"]
+__all__ = ["Observer", "Worker", "as_it_is"]
 
 _log = logging.getLogger(__name__)
 
@@ -41,11 +41,21 @@ Observer = Callable[[Sequence[Job], Predictions], None]
 other's. It must be quick; what it raises is logged and goes no further."""
 
 
+def as_it_is(job: Job) -> Job:
+    """Answer what was asked."""
+    return job
+
+
 class Worker:
     """Asks that have come, and what is done about them."""
 
-    def __init__(self, shelf: Shelf, observers: Sequence[Observer] = ()) -> None:
-        self.shelf, self.observers = shelf, observers
+    def __init__(
+        self,
+        shelf: Shelf,
+        observers: Sequence[Observer] = (),
+        prepare: Callable[[Job], Job] = as_it_is,
+    ) -> None:
+        self.shelf, self.observers, self.prepare = shelf, observers, prepare
         self._arrived: list[_Task] = []
         self._groups: dict[Key, list[_Task]] = {}
         self._walks: deque[_Task] = deque()
@@ -93,7 +103,7 @@ class Worker:
             if isinstance(task.ask.rows, Body):
                 task.ask = read(task.ask)
             ask = task.ask
-            task.job = answers.validate(ask, self.shelf.find(ask.model, ask.version))
+            task.job = self.prepare(answers.validate(ask, self.shelf.find(ask.model, ask.version)))
         except LoadingError as loading:
             loading.done.add_done_callback(lambda _: later(self.take, task))
             return
