@@ -29,6 +29,8 @@ def test_top_level_names_are_exactly_the_two_packages(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"mcdrop", "mcdrop_service"}
     assert not [name for name in names if name.endswith((".safetensors", "card.json"))]
     assert {"mcdrop/py.typed", "mcdrop_service/py.typed"} <= set(names)
+    page = ROOT / "service/mcdrop_service/page"
+    assert {f"mcdrop_service/page/{path.name}" for path in page.iterdir()} <= set(names)
     recipes = {path.parent.name for path in ROOT.glob("models/*/recipe.toml")}
     assert {f"mcdrop/recipes/{name}.toml" for name in recipes} <= set(names)
 

@@ -19,19 +19,21 @@ const keyForm = document.querySelector("#key");
 
 const say = (text) => { spoken.textContent = text; };
 
-/** Run `task`; show what a refusal says, and ask for a key where one is wanted. */
+/** Run `task`, and say whether it was done; where not, why, and ask for a key that is wanted. */
 async function attempt(task) {
   try {
     await task();
     fault.hidden = true;
+    return true;
   } catch (error) {
-    if (error.name === "AbortError") return;
+    if (error.name === "AbortError") return false;
     const wantsKey = error.status === 401;
     keyForm.hidden = !wantsKey;
     fault.hidden = wantsKey && !api.hasKey();
     fault.textContent = error.message;
     if (wantsKey) document.querySelector("#key-field").focus();
     if (!(error instanceof api.Refusal)) throw error;
+    return false;
   }
 }
 
@@ -45,28 +47,34 @@ async function open(model) {
   const input = createInput(model, examples, change, say);
   const options = createOptions(model, change);
   const view = createView(model, input, change);
-  const request = createRequest(say);
+  const request = createRequest(model, say);
   const body = () => ({ model: model.name, version: model.version, ...options.body() });
 
-  const follow = settled(() => attempt(async () => {
-    say(view.spoken());
-    const [asked, row] = [body(), input.row()];
-    await Promise.all(view.followers.map((one) => one.follow(asked, row)));
-  }), REST);
-  const ask = latest(() => attempt(async () => {
-    const asked = { ...body(), ...input.row() };
-    request.show(asked);
+  let asks = 0;
+  const rest = () => main.removeAttribute("aria-busy");
+  const follow = settled(async () => {
+    const now = asks;
+    await attempt(async () => {
+      say(view.spoken());
+      const [asked, row] = [body(), input.row()];
+      await Promise.all(view.followers.map((one) => one.follow(asked, row)));
+    });
+    if (now === asks) rest();
+  }, REST);
+  const ask = latest(async () => {
+    asks += 1;
     main.setAttribute("aria-busy", "true");
-    try {
+    const done = await attempt(async () => {
+      const asked = { ...body(), ...input.row() };
+      request.show(asked);
       const answer = await api.predict({ ...asked, passes: true });
       options.learn(answer);
       view.show(answer);
       glance.show(...view.glance());
-      follow();
-    } finally {
-      main.removeAttribute("aria-busy");
-    }
-  }));
+    });
+    if (done) follow();
+    else rest();
+  });
 
   const answered = h("div", { class: "answer" }, ...view.elements, request.element);
   const glance = createGlance(answered);

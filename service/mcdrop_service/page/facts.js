@@ -13,6 +13,7 @@ function fact(title, metered = false) {
     element,
     show(text, meaning, part) {
       value.textContent = text;
+      value.classList.toggle("long", text.length > 10);
       hint.textContent = meaning;
       if (bar) bar.firstChild.style.transform = `scaleX(${part})`;
     },

@@ -5,13 +5,13 @@ import { fresh, h, panel } from "./dom.js";
 
 const FORMS = { curl, Python: python };
 
-/** The panel; `show(body)` writes the request that `body` is. */
-export function createRequest(say) {
+/** The panel for `model`; `show(body)` writes the request that `body` is. */
+export function createRequest(model, say) {
   const code = h("code");
   const id = fresh("code");
   const pre = h("pre", { id, tabindex: 0, "aria-label": "The request" }, code);
   let [form, body] = ["curl", null];
-  const render = () => { code.textContent = body ? FORMS[form](body) : ""; };
+  const render = () => { code.textContent = body ? FORMS[form](body, model) : ""; };
   const choices = Object.keys(FORMS).map((name) => h("label", {},
     h("input", { type: "radio", name: id, value: name, checked: name === form, onchange: () => {
       form = name;
@@ -51,12 +51,15 @@ function curl(body) {
   return `curl -s ${locate("predict")} -H 'content-type: application/json'${key} \\\n  -d '${text}'`;
 }
 
-function python(body) {
-  const key = hasKey() ? ', headers={"X-API-Key": os.environ["MCDROP_API_KEY"]}' : "";
-  const url = JSON.stringify(locate("predict"));
-  return `${hasKey() ? "import os\n" : ""}import httpx\n\nbody = ${literal(body)}\n`
-    + `answer = httpx.post(${url}, json=body${key}).raise_for_status().json()\n`
-    + `print(answer["predictions"][0])`;
+function python({ inputs, records, ...options }, { task }) {
+  const key = hasKey() ? ', key=os.environ["MCDROP_API_KEY"]' : "";
+  const asked = Object.entries(options).map(([name, value]) => `${name}=${literal(value)}`).join(", ");
+  const shown = task === "classification" ? ["prediction", "confidence", "epistemic"]
+    : ["mean", "std", "lower", "upper"];
+  return `${hasKey() ? "import os\n\n" : ""}import mcdrop\n\nrows = ${literal(inputs ?? records)}\n`
+    + `with mcdrop.Client("${locate("./").replace(/\/$/, "")}"${key}) as client:\n`
+    + `    answer = client.predict(rows, ${asked})\n`
+    + `print(${shown.map((name) => `answer.${name}`).join(", ")})`;
 }
 
 /** A JSON value as Python writes it. */

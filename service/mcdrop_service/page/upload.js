@@ -12,6 +12,7 @@ export async function readUpload(file, width, height) {
   const [across, down] = [bitmap.width * scale, bitmap.height * scale];
   context.fillStyle = "#fff"; // beneath what is transparent
   context.fillRect(0, 0, width, height);
+  context.imageSmoothingEnabled = scale < 1; // a picture that is smaller keeps its pixels
   context.imageSmoothingQuality = "high";
   context.drawImage(bitmap, (width - across) / 2, (height - down) / 2, across, down);
   bitmap.close();

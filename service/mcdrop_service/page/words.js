@@ -33,9 +33,10 @@ export function describeAbstention(answer, row) {
 
 /** The conformal set. */
 export function describeSet(answer, row) {
-  const size = row.prediction_set.length;
-  const promise = `For rows like the known ones, sets hold the truth ${share(answer.level)} of the time.`;
-  return size ? promise : `${promise} Here none of the classes qualifies.`;
+  const level = share(answer.level);
+  return row.prediction_set.length
+    ? `For rows like the known ones, sets hold the truth ${level} of the time.`
+    : `No class is likely enough: ${level} of sets hold the truth without this one.`;
 }
 
 /** How new the row is. */
