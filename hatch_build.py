@@ -16,7 +16,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = (
     *("-std=c++17", "-O3", "-shared", "-fPIC", "-fno-exceptions", "-fno-rtti"),
-    *("-ffp-contract=fast", "-fvisibility=hidden"),
+    *("-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-Wno-psabi"),
 )
 BUILDS = {
     "avx512bf16": ("-mavx512f", "-mavx512bf16", "-mfma"),

@@ -79,20 +79,16 @@ def stamp(network: nn.Module) -> tuple[object, ...]:
 
     Changes through ``tensor.data`` leave no trace in PyTorch and are not seen.
     """
-    tensors: list[Tensor | None] = []
+    found: list[object] = []
     modules = [network]
-    for module in modules:  # three times as fast as parameters() and buffers()
-        tensors += module._parameters.values()
-        tensors += module._buffers.values()
-        modules += [child for child in module._modules.values() if child is not None]
-    return (
-        *((id(module), getattr(module, "p", None)) for module in modules),
-        *(
-            (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
-            for tensor in tensors
-            if tensor is not None
-        ),
-    )
+    for module in modules:  # by their dictionaries: five times as fast as parameters(), buffers()
+        own = module.__dict__
+        found += (id(module), own.get("p"))
+        for tensor in (*own["_parameters"].values(), *own["_buffers"].values()):
+            if tensor is not None:
+                found += (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
+        modules += [child for child in own["_modules"].values() if child is not None]
+    return tuple(found)
 
 
 def read_layout(network: nn.Module) -> Layout:

@@ -4,32 +4,26 @@ Knows how rows come in and statistics go out, and when the network has changed. 
 files and HTTP. The network is only read: never switched between modes, never written to.
 """
 
-import math
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
 from torch import Tensor, nn
 
-from mcdrop.engine import Center, Engine, Masks, Sums, Tally, group_size, numpy64
-from mcdrop.errors import InputError, NetworkError
-from mcdrop.masks import BLOCK
+from mcdrop.arguments import bounded, one_of, variances
+from mcdrop.engine import Engine, Masks
+from mcdrop.engine.answers import Reading, Statistics, Task
+from mcdrop.engine.passes import Passes
+from mcdrop.engine.rows import LEAST, checked, padded, through_trunk
+from mcdrop.errors import InputError
 from mcdrop.plan import Layout, read_layout, stamp, try_trunk
-from mcdrop.uncertainty import TINY, Classification, DeterministicClasses, Regression
 
 __all__ = ["Posterior"]
 
-_LEAST = 4  # rows from which products of float32 give a row the same bits in any company
-_LOGS = 60.0  # logarithms of learned variances are not larger, for float32 to hold them
 _FIRST = 8  # passes before the first answer of a stream
-
-Task = Literal["classification", "regression"]
-Statistics = Classification | Regression
 
 
 class Posterior:
@@ -83,23 +77,25 @@ class Posterior:
         precision: Literal["auto", "float32"] = "auto",
     ) -> None:
         self.network = network
-        self.samples = _bounded("samples", samples, 1, 1_000_000)
-        self.seed = _bounded("seed", seed, 0, 2**64 - 1)
-        _one_of("task", task, (None, "classification", "regression"))
-        _one_of("masks", masks, ("shared", "independent"))
-        _one_of("precision", precision, ("auto", "float32"))
+        self.samples = bounded("samples", samples, 1, 1_000_000)
+        self.seed = bounded("seed", seed, 0, 2**64 - 1)
+        one_of("task", task, (None, "classification", "regression"))
+        one_of("masks", masks, ("shared", "independent"))
+        one_of("precision", precision, ("auto", "float32"))
         if not (np.isfinite(temperature) and temperature > 0):
             raise InputError(f"temperature {temperature} must be a finite number above 0")
-        _one_of("variance", variance, ("constant", "learned"))
+        one_of("variance", variance, ("constant", "learned"))
         if variance == "learned" and task != "regression":
             raise InputError("variance 'learned' needs task 'regression'")
         self.temperature, self.variance = float(temperature), variance
-        self.aleatoric = _variances("aleatoric", aleatoric)
-        self.target_variance = _variances(
+        self.aleatoric = variances("aleatoric", aleatoric)
+        self.target_variance = variances(
             "target_variance", 0.0 if target_variance is None else target_variance
         )
         self.precision = precision
-        self._task = task
+        self._reading = Reading(
+            task, self.temperature, variance == "learned", self.aleatoric, self.target_variance
+        )
         self._masks = Masks(self.seed, masks)
         self._lock = threading.Lock()
         self._engine, self._stamp = self._start(), stamp(network)
@@ -109,9 +105,7 @@ class Posterior:
     def task(self) -> Task | None:
         """What the outputs mean; None where only running the network can tell."""
         outputs = self._engine.layout.outputs
-        if self._task is not None or outputs is None:
-            return self._task
-        return "regression" if outputs == 1 else "classification"
+        return self._reading.task if outputs is None else self._reading.of(outputs)
 
     @property
     def engine(self) -> Literal["native", "torch"]:
@@ -130,9 +124,8 @@ class Posterior:
         Raises:
             InputError: ``x`` has the wrong shape, or a row that is not finite.
         """
-        stages = (self.samples,)
-        blocks = [next(stream) for stream in self._streams(x, stages)]
-        return _join(blocks)
+        passes, rows = self._open(x)
+        return passes.answer(rows)
 
     def stream(self, x: ArrayLike | Tensor) -> Iterator[Statistics]:
         """Summarize the first 8, 16, 32, ... passes, and finally all T; as in `predict`.
@@ -141,9 +134,8 @@ class Posterior:
         more than the last.
         """
         ends = [_FIRST << k for k in range(20) if _FIRST << k < self.samples]
-        streams = list(self._streams(x, (*ends, self.samples)))
-        for _ in range(len(ends) + 1):
-            yield _join([next(stream) for stream in streams])
+        passes, rows = self._open(x)
+        yield from passes.stream(rows, (*ends, self.samples))
 
     def until(self, x: ArrayLike | Tensor, tolerance: float) -> Statistics:
         """Summarize as many of the T passes as each row's mean needs to be certain.
@@ -168,41 +160,8 @@ class Posterior:
             raise InputError(
                 "masks independent for each row cannot be drawn row by row: share them"
             )
-        engine, rows = self._open(x)
-        spans = _spans(len(rows), engine.rows)
-        parts = [self._until(engine, rows[span.start : span.stop], tolerance) for span in spans]
-        answer = _join(parts)
-        most = int(answer.passes.max(initial=0)) if answer.passes is not None else 0
-        return replace(answer, samples=most)
-
-    def _until(self, engine: Engine, x: Tensor, tolerance: float) -> Statistics:
-        with torch.inference_mode():
-            hidden = _trunk(engine.layout, x)
-        left, done = np.arange(len(x)), np.zeros(len(x), bool)
-        places, parts = [], []
-        sums: Sums | None = None
-        center: Center | None = None
-        start = 0
-        for end in _steps(self.samples):
-            size = group_size(end)
-            with torch.inference_mode():
-                span = range(len(left))
-                center, part = self._sum(engine, hidden, range(start, end), span, size, center)
-            sums, start = part if sums is None else sums.then(part, size), end
-            stats = self._finish(sums, center).rows(slice(len(left)))
-            fresh = ~done[left] & (stats.settled(tolerance) | (end == self.samples))
-            found = stats.rows(np.flatnonzero(fresh))
-            parts.append(replace(found, passes=np.full(len(found), end)))
-            places.append(left[fresh])
-            done[left[fresh]] = True
-            if done.all():
-                break
-            # settled rows stay beside unsettled ones where else too few would be left
-            kept = np.sort(np.argsort(done[left], kind="stable")[: max(_LEAST, (~done).sum())])
-            if len(kept) < len(left):
-                hidden, sums, center = hidden[kept], sums.rows(kept), center.rows(kept)
-                left = left[kept]
-        return _join(parts).rows(np.argsort(np.concatenate(places)))
+        passes, rows = self._open(x)
+        return passes.until(rows, tolerance)
 
     def sample(self, x: ArrayLike | Tensor) -> NDArray[np.float64]:
         """Give every pass: (T, B, C) probabilities, or outputs of a regression.
@@ -212,133 +171,31 @@ class Posterior:
         Raises:
             InputError: as in `predict`.
         """
-        with torch.inference_mode():
-            engine, rows = self._open(x)
-            parts = [self._sample(engine, rows, span) for span in _spans(len(rows), engine.rows)]
-            return numpy64(torch.cat(parts, dim=1))
-
-    def _sample(self, engine: Engine, rows: Tensor, span: range) -> Tensor:
-        hidden = _trunk(engine.layout, rows[span.start : span.stop])
-        blocks = self._evaluate(engine, hidden, range(self.samples), span)
-        _, first = next(blocks)
-        temperature = self._scale(first[0])
-        outputs = first.repeat(self.samples, 1, 1)  # (T, C, B)
-        for passes, block in blocks:
-            outputs[passes] = block
-        if temperature is not None:
-            outputs = torch.softmax(outputs / temperature, dim=1)
-        return outputs[..., : len(span)].transpose(1, 2)  # (T, B, C)
-
-    def _streams(
-        self, x: ArrayLike | Tensor, ends: tuple[int, ...]
-    ) -> Iterator[Iterator[Statistics]]:
-        """One stream of statistics a block of rows."""
-        engine, rows = self._open(x)
-        for span in _spans(len(rows), engine.rows):
-            yield self._block(engine, rows[span.start : span.stop], span, ends)
-
-    def _block(
-        self, engine: Engine, x: Tensor, span: range, ends: tuple[int, ...]
-    ) -> Iterator[Statistics]:
-        with torch.inference_mode():
-            hidden = _trunk(engine.layout, x)
-        sums: Sums | None = None
-        center: Center | None = None
-        start = 0
-        for end in ends:
-            size = group_size(end)
-            with torch.inference_mode():
-                center, part = self._sum(engine, hidden, range(start, end), span, size, center)
-            sums = part if sums is None else sums.then(part, size)
-            start = end
-            stats = self._finish(sums, center)
-            yield stats if len(stats) == len(span) else stats.rows(slice(len(span)))
-
-    def _sum(
-        self,
-        engine: Engine,
-        hidden: Tensor,
-        passes: range,
-        span: range,
-        size: int,
-        center: Center | None,
-    ) -> tuple[Center, Sums]:
-        """Sums of some passes in groups of ``size``, and what deviations are taken from."""
-        if self.variance == "constant" and engine.fuses(hidden, span):
-            return engine.sums(hidden, passes, span, size, center, self._scale)
-        blocks = self._evaluate(engine, hidden, passes, span)
-        _, first = next(blocks)
-        if center is None:
-            center = Center.of(first[0], self._scale(first[0]))
-        tally = Tally(center, len(passes), size)
-        for places, outputs in blocks:
-            tally.add(places, outputs)
-        return center, tally.sums()
-
-    def _evaluate(
-        self, engine: Engine, hidden: Tensor, passes: range, span: range
-    ) -> Iterator[tuple[Tensor, Tensor]]:
-        """What the engine gives; logarithms of variances made variances."""
-        for places, outputs in engine.evaluate(hidden, passes, span):
-            if self.variance == "constant":
-                yield places, outputs
-                continue
-            if outputs.shape[1] % 2:
-                raise NetworkError(
-                    f"a learned variance needs a second output for each mean, the network has "
-                    f"{outputs.shape[1]} outputs"
-                )
-            means, logs = outputs.chunk(2, dim=1)  # (t, C, B) each
-            yield places, torch.cat([means, logs.clamp(-_LOGS, _LOGS).exp()], dim=1)
-
-    def _finish(self, sums: Sums, center: Center) -> Statistics:
-        value = numpy64(center.value)
-        if not math.isfinite(value.sum() + sums.square.sum()):
-            raise NetworkError("the network's outputs are not finite: check its weights")
-        if self.variance == "learned":
-            return sums.heteroscedastic(value, self.target_variance)
-        if center.log is None:
-            return sums.regression(value, self.aleatoric, self.target_variance)
-        answer = sums.classification(value, numpy64(center.log))
-        if center.temperature == 1.0:
-            return answer
-        return replace(answer, deterministic=_untempered(value, center.temperature))
-
-    def _scale(self, outputs: Tensor) -> float | None:
-        """The temperature of a classification, None for a regression; ``outputs`` (C, B)."""
-        count = len(outputs)
-        task = self._task or ("regression" if count == 1 else "classification")
-        if task == "classification" and count < 2:
-            raise NetworkError(
-                f"a classification needs two outputs or more, the network has {count}: give it "
-                "one logit a class"
-            )
-        return None if task == "regression" else self.temperature
+        passes, rows = self._open(x)
+        return passes.sample(rows)
 
     def _start(self) -> Engine:
         layout = read_layout(self.network)
-        outputs = layout.outputs or 2
-        task = self._task or ("regression" if outputs == 1 else "classification")
         return Engine(
             layout,
             self._masks,
             self.samples,
-            classification=task == "classification",
+            classification=self._reading.of(layout.outputs or 2) == "classification",
             precision=self.precision,
         )
 
-    def _open(self, x: ArrayLike | Tensor) -> tuple[Engine, Tensor]:
-        """The engine of the network as it is now, and rows that it can take."""
+    def _open(self, x: ArrayLike | Tensor) -> tuple[Passes, Tensor]:
+        """Passes of the network as it is now, and rows that they can take."""
         engine = self._current()
         layout = engine.layout
-        rows = _rows(x, layout)
+        rows = checked(x, layout)
         if layout.unknown and self._tried is not layout:
-            few = _padded(rows[:_LEAST]).to(layout.device, layout.dtype)
+            few = padded(rows[:LEAST]).to(layout.device, layout.dtype)
             with torch.inference_mode():
-                _trunk(layout, few)  # says what is wrong with the rows, if anything
+                through_trunk(layout, few)  # says what is wrong with the rows, if anything
             try_trunk(layout, few)
             self._tried = layout
-        return engine, rows
+        return Passes(engine, self._reading, self.samples), rows
 
     def _current(self) -> Engine:
         """The engine of the network as it is now."""
@@ -347,89 +204,3 @@ class Posterior:
             if now != self._stamp:
                 self._engine, self._stamp = self._start(), now
             return self._engine
-
-
-def _untempered(tempered: NDArray[np.float64], temperature: float) -> DeterministicClasses:
-    """The probabilities (C, B) at temperature 1: softmax(z) from softmax(z / temperature)."""
-    logits = temperature * np.log(np.maximum(tempered, TINY))
-    return DeterministicClasses(np.ascontiguousarray(softmax(logits, axis=0).T))
-
-
-def _join(blocks: list[Statistics]) -> Statistics:
-    return blocks[0] if len(blocks) == 1 else type(blocks[0]).concatenate(blocks)  # type: ignore[arg-type]
-
-
-def _spans(rows: int, size: int) -> Iterator[range]:
-    """Blocks of rows; one empty block where there are no rows."""
-    for start in range(0, max(rows, 1), size):
-        yield range(start, min(start + size, rows))
-
-
-def _steps(samples: int) -> Iterator[int]:
-    """Numbers of passes to look after: whole blocks of balanced masks, each up to 3/2 the last."""
-    end = BLOCK
-    while end < samples:
-        yield end
-        end += max(BLOCK, end // 2 // BLOCK * BLOCK)
-    yield samples
-
-
-def _rows(x: ArrayLike | Tensor, layout: Layout) -> Tensor:
-    """Check rows; they are not copied, unless PyTorch cannot look at them where they are."""
-    try:
-        if not isinstance(x, Tensor):
-            x = np.asarray(x)
-            fit = x.flags.writeable and all(stride >= 0 for stride in x.strides)
-            x = x if fit else x.copy()
-        rows = torch.as_tensor(x).detach()
-    except (TypeError, ValueError) as error:
-        raise InputError(f"x is no array of numbers ({error}): give rows of features") from None
-    if rows.dim() < 2 or rows.is_complex():
-        raise InputError(
-            f"got x of shape {tuple(rows.shape)}, wanted (rows, features): one row is x[None]"
-        )
-    if layout.width is not None:
-        rows = rows.flatten(1)
-        if rows.shape[1] != layout.width:
-            raise InputError(f"got rows of {rows.shape[1]} features, wanted {layout.width}")
-    if not math.isfinite(rows.sum().item()) and not torch.isfinite(rows).all():
-        bad = (~torch.isfinite(rows.flatten(1)).all(dim=1)).nonzero()[0].item()
-        raise InputError(
-            f"row {bad} holds NaN or an infinite number: impute or leave out such rows"
-        )
-    return rows
-
-
-def _padded(rows: Tensor) -> Tensor:
-    """Rows, and rows of zeros up to the least number."""
-    missing = _LEAST - len(rows)
-    return rows if missing <= 0 else torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])])
-
-
-def _trunk(layout: Layout, rows: Tensor) -> Tensor:
-    """What the trunk makes of rows, padded."""
-    try:
-        hidden: Tensor = layout.trunk(_padded(rows).to(layout.device, layout.dtype))
-    except RuntimeError as error:
-        raise InputError(
-            f"the network cannot take rows of shape {tuple(rows.shape[1:])}: {error}"
-        ) from None
-    return hidden
-
-
-def _bounded(name: str, value: int, low: int, high: int) -> int:
-    if isinstance(value, bool) or int(value) != value or not low <= value <= high:
-        raise InputError(f"{name} {value!r} must be a whole number from {low} to {high}")
-    return int(value)
-
-
-def _one_of(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        raise InputError(f"{name} {value!r} is not one of {choices}")
-
-
-def _variances(name: str, value: ArrayLike) -> NDArray[np.float64]:
-    array = np.asarray(value, dtype=np.float64)
-    if array.ndim > 1 or not (np.isfinite(array).all() and (array >= 0).all()):
-        raise InputError(f"{name} must be variances >= 0, one or one an output: got {value!r}")
-    return array

@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"errors"},
-    {"uncertainty"},
+    {"uncertainty", "arguments"},
     {
         "recipe",
         "metrics",
@@ -19,6 +19,7 @@ FLOORS = [
         "predictions",
         "drift",
         "adaptive",
+        "batchbald",
     },
     {
         "network",
@@ -36,7 +37,7 @@ FLOORS = [
     {"repository", "many", "assessment"},
     {"predictor", "model_card", "packing"},
     {"scoring", "pipeline", "evaluation", "client"},
-    {"compare", "search"},
+    {"compare", "search", "selection"},
     {"cli", "mcdrop_service"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,5 +1,6 @@
 """The native kernel against the other ways of evaluating the same passes, and its promises."""
 
+import ctypes
 import threading
 from pathlib import Path
 
@@ -8,11 +9,12 @@ import pytest
 import torch
 from torch import nn
 
-from mcdrop.engine import native
+from mcdrop.engine import kernel
+from mcdrop.masks import plain_masks
 from mcdrop.posterior import Posterior
 from tests.oracle import mlp, rows
 
-KERNEL = native.library()
+KERNEL = kernel.library()
 pytestmark = pytest.mark.skipif(KERNEL is None, reason="the native kernel was not built")
 
 BFLOAT16 = KERNEL is not None and bool(KERNEL.mcdrop_reduced())
@@ -99,29 +101,83 @@ def test_weights_that_are_not_kept_give_the_same(monkeypatch):
     assert_same(got.predict(x), want, rtol=1e-6, atol=1e-7)
 
 
+def numbers(posterior, x):
+    """All statistics of rows, side by side (B, ...)."""
+    answer = posterior.predict(x)
+    parts = [answer.mean, answer.std, answer.mc_error, answer.deterministic.prediction[:, None]]
+    if answer.task == "classification":
+        lists = answer.epistemic, answer.mc_error_total, answer.mc_error_epistemic
+        parts += [*(part[:, None] for part in lists), answer.deterministic.probabilities]
+    return np.concatenate([part.reshape(len(x), -1) for part in parts], axis=1)
+
+
 @pytest.mark.parametrize("precision", ["auto", "float32"])
-@pytest.mark.parametrize("masked", [0.3, 0.6])
-def test_sums_of_a_row_are_the_same_bits_in_any_company(precision, masked):
-    network = mlp((24, 33, 18, 4), (masked, 0.3, 0.5))
-    posterior = Posterior(network, 50, precision=precision)
-    engine, x = posterior._engine, rows(700, 24)
-    linear = x @ network[1].weight.detach().T
-    answer = native.Center.of(network.eval()(x).detach().T, 1.0)
-    plan = engine._pack(range(50))
-
-    def sums(places):
-        places = torch.as_tensor(places)
-        center = native.Center(answer.value[:, places], answer.log[:, places], 1.0)
-        shape = center.value.shape
-        result = native.Sums(8, 50, np.zeros((7, *shape)), np.zeros(shape), np.zeros((7, shape[1])))
-        plan.add(x[places], linear[places], center, 0, result)
-        return np.concatenate([result.deviation.reshape(-1, shape[1]), result.square])
-
-    whole = sums(range(700))
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_row_gets_the_same_bits_in_any_company(shape, precision):
+    """Alone or among many, whichever way the kernel goes, and wherever its row lies."""
+    posterior = Posterior(mlp(*shape), 50, precision=precision, temperature=1.5)
+    x = rows(700, shape[0][0])
+    whole = numbers(posterior, x)
     order = np.random.default_rng(0).permutation(700)
-    assert np.array_equal(sums(order), whole[:, order])
-    for places in ([3], [699], range(5, 22), range(100, 149), range(0, 97)):
-        assert np.array_equal(sums(list(places)), whole[:, list(places)])
+    assert np.array_equal(numbers(posterior, x[order]), whole[order])
+    for places in ([3], [699], range(5, 22), range(100, 149), range(97), range(300, 364)):
+        assert np.array_equal(numbers(posterior, x[list(places)]), whole[list(places)])
+    for few in (0, 100):
+        posterior._engine.native._few = few
+        assert np.array_equal(numbers(posterior, x[:40]), whole[:40])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("samples", [1, 70])
+def test_own_masks_are_what_torch_says(shape, samples, monkeypatch):
+    ours, other = both(mlp(*shape), monkeypatch, samples, masks="independent")
+    x = rows(21, shape[0][0])
+    assert_same(ours.predict(x), other.predict(x), rtol=1e-5, atol=4e-6)
+    assert_same(ours.predict(x[:5]), other.predict(x[:5]), rtol=1e-5, atol=4e-6)
+    for got, want in zip(ours.stream(x), other.stream(x), strict=True):
+        assert_same(got, want, rtol=1e-5, atol=4e-6)
+
+
+def test_own_masks_of_many_rows_come_in_spans(monkeypatch):
+    posterior, x = Posterior(mlp(*SHAPES[0]), 30, masks="independent"), rows(100, 20)
+    want = posterior.predict(x)
+    monkeypatch.setattr("mcdrop.engine.native._BITS", 5000)
+    got = Posterior(mlp(*SHAPES[0]), 30, masks="independent").predict(x)
+    assert np.array_equal(got.mean, want.mean)
+
+
+@pytest.mark.parametrize("units", [1, 31, 64, 200])
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
+def test_the_kernel_draws_the_bits_of_plain_masks(units, rate):
+    least = min(round(rate * 2**32), 2**32 - 1)
+    words = np.empty((7, 5, -(-units // 64)), np.uint64)
+    KERNEL.mcdrop_draw(2**63 + 9, 2, 4, 7, 3, 5, units, least, 0, words.ctypes.data)
+    bits = np.unpackbits(words.view(np.uint8), axis=2, bitorder="little")[..., :units]
+    want = plain_masks(2**63 + 9, 2, range(3, 8), units, rate, range(4, 11))  # (T, B, units)
+    assert np.array_equal(bits.astype(bool), want.transpose(1, 0, 2))
+
+
+@pytest.mark.parametrize("count", [1, 50])
+def test_rows_may_lie_anywhere(count):
+    posterior, x = Posterior(mlp(*SHAPES[0]), 20), rows(count, 20)
+    want = posterior.predict(x).mean
+    shifted = torch.zeros(count * 20 + 1)[1:].view(count, 20).copy_(x)
+    odd = torch.frombuffer(bytearray(count * 80 + 1), dtype=torch.float32, offset=1)
+    odd = odd.view(count, 20).copy_(x)
+    spread = torch.zeros(count, 40)[:, ::2].copy_(x)
+    for other in (shifted, odd, spread, x.double(), x.T.contiguous().T):
+        assert np.array_equal(posterior.predict(other).mean, want)
+
+
+def test_a_trunk_that_the_kernel_cannot_run_is_run_by_torch(monkeypatch):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.GELU(), nn.Flatten(), nn.Dropout(0.3), nn.Linear(64, 5)
+    )
+    ours, other = both(network, monkeypatch, precision="float32")
+    for count in (1, 70):
+        x = torch.randn(count, 1, 6, 6)
+        assert_same(ours.predict(x), other.predict(x), rtol=1e-5, atol=1e-6)
 
 
 def test_no_rows():
@@ -152,12 +208,18 @@ def test_threads_give_what_one_gives():
     assert all(np.array_equal(result, want.mean) for result in results)
 
 
+def test_a_reason_is_given(monkeypatch):
+    assert kernel.reason().split(";")[0] in kernel.BUILDS
+    monkeypatch.setenv("MCDROP_ENGINE", "torch")
+    assert kernel.library() is None
+    assert "MCDROP_ENGINE" in kernel.reason()
+
+
 def test_what_the_kernel_cannot_do_is_left_to_torch(monkeypatch):
     gelu = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 2))
     assert Posterior(gelu).engine == "torch"
     assert Posterior(mlp(*SHAPES[0]).double()).engine == "torch"
-    assert Posterior(mlp(*SHAPES[0]), masks="independent").engine == "torch"
-    monkeypatch.setattr(native, "_load", lambda: None)
+    monkeypatch.setattr(kernel, "_load", lambda: (None, "none"))
     assert Posterior(mlp(*SHAPES[0])).engine == "torch"
 
 
@@ -170,17 +232,17 @@ def test_broken_weights_are_seen():
         posterior.predict(rows(20, 20))
 
 
-@pytest.mark.parametrize("build", native.BUILDS)
+@pytest.mark.parametrize("build", kernel.BUILDS)
 def test_every_build_this_processor_runs_agrees(build, monkeypatch):
-    path = Path(native.__file__).with_name(f"kernel_{build}.so")
+    path = Path(kernel.__file__).with_name(f"kernel_{build}.so")
     features = torch.cpu.get_capabilities()
-    if not path.exists() or not all(features.get(need) for need in native.BUILDS[build]):
+    if not path.exists() or not all(features.get(need) for need in kernel.BUILDS[build]):
         pytest.skip("not built, or not for this processor")
-    kernel = native.ctypes.CDLL(str(path))
+    library = kernel._declared(ctypes.CDLL(str(path)))
     for shape in SHAPES:
         ours, other = both(mlp(*shape), monkeypatch, precision="float32")
         with monkeypatch.context() as patch:
-            patch.setattr(native, "_load", lambda: kernel)
+            patch.setattr(kernel, "_load", lambda: (library, build))
             x = rows(77, shape[0][0])
             got = ours.predict(x)
-        assert_same(got, other.predict(x), rtol=1e-5, atol=1e-6)
+        assert_same(got, other.predict(x), rtol=1e-5, atol=4e-6)

@@ -5,7 +5,9 @@
     dense   evaluation by the network's own modules: any network, few rows, masks for each row
     thin    evaluation by small gathered weight matrices: linear layers, many rows
     grouped evaluation of two layers where many passes drop the same inputs
-    native  evaluation and sums in one, by a compiled kernel: linear layers and ReLUs
+    native  rows to statistics in one call of a compiled kernel: linear layers and ReLUs
+    packing layers and masks as the kernel reads them
+    kernel  which build of it this processor runs
     tally   outputs to sums
     sums    sums to statistics
 
@@ -13,26 +15,24 @@ Knows the cost of each way. Refuses to know rows of data, files and the network 
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from mcdrop.engine.dense import DensePlan
 from mcdrop.engine.draw import Masks
 from mcdrop.engine.grouped import GroupedPlan, groupable
-from mcdrop.engine.layers import deterministic, linear_layers
-from mcdrop.engine.native import NativePlan, suits
+from mcdrop.engine.layers import Layer, linear_layers, linear_trunk
+from mcdrop.engine.native import Native, suits
 from mcdrop.engine.sums import Sums, group_size
 from mcdrop.engine.tally import Center, Tally, numpy64
 from mcdrop.engine.thin import Mask, ThinPlan, thin_macs
 from mcdrop.plan import Layout
 
-__all__ = ["Center", "Engine", "Masks", "Sums", "Tally", "group_size", "numpy64"]
+__all__ = ["Center", "Engine", "Masks", "Native", "Sums", "Tally", "group_size", "numpy64"]
 
-_FEWEST = 5  # rows up to which computing all units may beat the native kernel
 _FEW = 64  # rows up to which the buckets of few rows are used
 _MANY = 256  # rows that the other buckets are made for
 _KEPT = 256 << 20  # bytes of thinned weights that are kept between calls
@@ -73,9 +73,9 @@ class Engine:
         precision: Literal["auto", "float32"],
     ) -> None:
         self.layout, self._masks = layout, masks
-        self._layers = linear_layers(layout) if masks.shared else None
+        layers = linear_layers(layout)
+        self._layers = layers if masks.shared else None
         self._plans: dict[tuple[int, int, int], Plan] = {}
-        self._packed: dict[tuple[int, int], NativePlan] = {}
         self._lock = threading.Lock()
         self._dense_macs = self._thin_macs = 0.0
         if self._layers is not None:
@@ -87,72 +87,30 @@ class Engine:
         self._dtype = torch.bfloat16 if self._reduced else layout.dtype
         self._bytes = self._thin_macs * self._dtype.itemsize
         self._keep = self._bytes * samples <= _KEPT
-        self._native = self._layers is not None and suits(self._layers, reduced=self._reduced)
+        self.trunk_too = False
+        self.native = None if layers is None else self._start_native(layers, samples)
+
+    def _start_native(self, layers: Sequence[Layer], samples: int) -> Native | None:
+        """The kernel's way, where it can go it; `trunk_too` says from where on."""
+        trunk = linear_trunk(self.layout)
+        self.trunk_too = trunk is not None and suits(trunk, layers, reduced=self._reduced)
+        if not self.trunk_too and not suits((), layers, reduced=self._reduced):
+            return None
+        slab = samples if self._keep else max(1, int(_SLAB // self._bytes))
+        before = (trunk or ()) if self.trunk_too else ()
+        return Native(before, layers, self._masks, samples, reduced=self._reduced, slab=slab)
 
     @property
     def name(self) -> Literal["native", "torch"]:
         """What evaluates sums over passes: the compiled kernel, or products of PyTorch."""
-        return "native" if self._native else "torch"
+        return "native" if self.native else "torch"
 
     @property
     def rows(self) -> int:
         """Rows to evaluate at a time: more where weights are made anew each time."""
-        if self._layers is None:
+        if self._layers is None and not self.native:
             return 256
         return 1024 if self._keep else 4096
-
-    def fuses(self, hidden: Tensor, rows: range) -> bool:
-        """Whether `sums` can sum passes over these rows up, and is the cheapest way."""
-        alone = len(rows) <= _FEWEST and self._prefers_dense(len(rows))
-        return self._native and hidden.dim() == 2 and not alone
-
-    def sums(
-        self,
-        hidden: Tensor,
-        passes: range,
-        rows: range,
-        size: int,
-        center: Center | None,
-        scale: Callable[[Tensor], float | None],
-    ) -> tuple[Center, Sums]:
-        """Evaluate some passes and sum them up in one; `fuses` holds.
-
-        Args:
-            hidden: (B or more, K), what the trunk made of the rows, and perhaps of padding.
-            passes: which passes.
-            rows: the places of the B rows among all rows of the call.
-            size: passes a group.
-            center: what deviations are taken from; None: the deterministic answer.
-            scale: from deterministic outputs (C, N) to the temperature, None for a regression.
-
-        Returns:
-            What deviations were taken from, and the sums, of N >= B rows.
-        """
-        hidden = hidden[: max(1, len(rows))]
-        linear, outputs = deterministic(self._layers or (), hidden)
-        if center is None:
-            center = Center.of(outputs.T, scale(outputs.T))
-        groups, shape = -(-len(passes) // size), center.value.shape
-        sums = Sums(
-            size,
-            len(passes),
-            np.zeros((groups, *shape)),
-            np.zeros(shape),
-            np.zeros((groups, shape[1])),
-        )
-        for slab in self._slabs(passes, dense=False):
-            self._pack(slab).add(hidden, linear, center, slab.start - passes.start, sums)
-        return center, sums
-
-    def _pack(self, passes: range) -> NativePlan:
-        with self._lock:
-            plan = self._packed.get((passes.start, passes.stop))
-            if plan is None:
-                layers, masks = self._layers or (), self._drawn(passes)
-                plan = NativePlan(layers, masks, len(passes), reduced=self._reduced)
-                if self._keep:
-                    self._packed[passes.start, passes.stop] = plan
-            return plan
 
     def evaluate(
         self, hidden: Tensor, passes: range, rows: range

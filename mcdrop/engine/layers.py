@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mcdrop.plan import ELEMENTWISE, Layout
 
-__all__ = ["Layer", "activate", "deterministic", "linear_layers"]
+__all__ = ["Layer", "activate", "deterministic", "linear_layers", "linear_trunk"]
 
 
 @dataclass(frozen=True)
@@ -38,25 +38,47 @@ def linear_layers(layout: Layout) -> tuple[Layer, ...] | None:
     """The stages of ``layout`` as layers; None where they hold anything else."""
     layers: list[Layer] = []
     for stage in layout.stages:
-        dropout: int | None = stage.layer
-        rate = stage.rate
-        modules = list(stage.body)
-        starts = [i for i, module in enumerate(modules) if isinstance(module, nn.Linear)]
-        if not starts or starts[0] > 0:
+        part = _linear(list(stage.body), stage.layer, stage.rate)
+        if not part:
             return None
-        for start, stop in zip(starts, [*starts[1:], len(modules)], strict=True):
-            linear, rest = modules[start], modules[start + 1 : stop]
-            if not isinstance(linear, nn.Linear) or not all(
-                isinstance(m, ELEMENTWISE) for m in rest
-            ):
-                return None
-            live = [module for module in rest if not isinstance(module, nn.Identity)]
-            activation = live[0] if len(live) == 1 else nn.Sequential(*live) if live else None
-            weight = linear.weight.detach()
-            bias = weight.new_zeros(len(weight)) if linear.bias is None else linear.bias.detach()
-            layers.append(Layer(dropout, rate, weight, bias, activation))
-            dropout, rate = None, 0.0
+        layers += part
     return tuple(layers) or None
+
+
+def linear_trunk(layout: Layout) -> tuple[Layer, ...] | None:
+    """The trunk of ``layout`` as layers of flat rows; None where it holds anything else."""
+    modules = list(layout.trunk)
+    while modules and (
+        (isinstance(modules[0], nn.Flatten) and _flattens_all(modules[0]))
+        or isinstance(modules[0], nn.Identity)
+    ):
+        del modules[0]
+    if layout.width is None:
+        return None
+    return _linear(modules, None, 0.0) if modules else ()
+
+
+def _flattens_all(module: nn.Flatten) -> bool:
+    return module.start_dim == 1 and module.end_dim == -1
+
+
+def _linear(modules: list[nn.Module], dropout: int | None, rate: float) -> tuple[Layer, ...] | None:
+    """Linear modules, each with the elementwise ones that follow it; None for anything else."""
+    layers = []
+    starts = [i for i, module in enumerate(modules) if isinstance(module, nn.Linear)]
+    if not starts or starts[0] > 0:
+        return None
+    for start, stop in zip(starts, [*starts[1:], len(modules)], strict=True):
+        linear, rest = modules[start], modules[start + 1 : stop]
+        if not isinstance(linear, nn.Linear) or not all(isinstance(m, ELEMENTWISE) for m in rest):
+            return None
+        live = [module for module in rest if not isinstance(module, nn.Identity)]
+        activation = live[0] if len(live) == 1 else nn.Sequential(*live) if live else None
+        weight = linear.weight.detach()
+        bias = weight.new_zeros(len(weight)) if linear.bias is None else linear.bias.detach()
+        layers.append(Layer(dropout, rate, weight, bias, activation))
+        dropout, rate = None, 0.0
+    return tuple(layers)
 
 
 def deterministic(layers: Sequence[Layer], hidden: Tensor) -> tuple[Tensor, Tensor]:

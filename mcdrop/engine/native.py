@@ -1,111 +1,63 @@
-"""The native kernel: passes to sums in one call, where the package was built with a compiler.
+"""The native engine: rows to statistics in one call, where the package was built with a compiler.
 
-Knows the arguments of ``kernel.cpp`` and which build of it this processor can run. Refuses to know
-seeds and statistics. Nothing is compiled here; without a library, on another processor, or with
-``MCDROP_ENGINE=torch`` in the environment, `library` is None and the other ways serve.
+Knows which of the kernel's two ways is cheaper, and how rows are shared out over threads. Refuses
+to know formulas: the kernel has those of `sums`.
 """
 
 import ctypes
-import functools
-import os
-from collections.abc import Callable, Sequence
+import math
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from mcdrop.engine.draw import Masks
+from mcdrop.engine.kernel import NetworkArgs, RowsArgs, library
 from mcdrop.engine.layers import Layer
-from mcdrop.engine.sums import Sums
-from mcdrop.engine.tally import Center
-from mcdrop.engine.thin import Mask
+from mcdrop.engine.packing import Packing
+from mcdrop.engine.sums import Sums, group_size
 
-__all__ = ["NativePlan", "library", "suits"]
+__all__ = ["Native", "suits"]
 
-# Builds of the kernel, best first, and what they need of a processor.
-BUILDS: dict[str, tuple[str, ...]] = {
-    "avx512bf16": ("avx512_f", "avx512_bf16"),
-    "avx512": ("avx512_f",),
-    "avx2": ("avx2", "fma3"),
-}
+Array = NDArray[np.float64]
 
-_LN2 = float(np.log(2.0))
 _ROWS = 256  # rows a thread must have to be worth starting
-_DEEPEST = 64  # layers
+_SPAN = 1 << 14  # rows a call: long enough for threads, short enough to be interrupted
+_BITS = 32 << 20  # bytes of masks of rows' own that are drawn together; the first are kept
+_MASKS = 1 << 15  # passes whose masks are kept as bits
 
 
-class _Layer(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("inputs", "outputs")),
-        *((name, ctypes.c_void_p) for name in ("weight", "bias", "units", "starts", "packed")),
-        ("relu", ctypes.c_int64),
-    )
-
-
-class _Network(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("depth", "passes", "reduced")),
-        ("layers", ctypes.POINTER(_Layer)),
-    )
-
-
-class _Rows(ctypes.Structure):
-    _fields_ = (
-        *((name, ctypes.c_int64) for name in ("count", "stride")),
-        *((name, ctypes.c_void_p) for name in ("hidden", "base", "value", "bits")),
-        ("scale", ctypes.c_float),
-        *((name, ctypes.c_int64) for name in ("first", "group")),
-        *((name, ctypes.c_void_p) for name in ("deviation", "square", "divergence")),
-    )
-
-
-def library() -> ctypes.CDLL | None:
-    """The best build of the kernel that this processor runs; None where there is none."""
-    return None if os.environ.get("MCDROP_ENGINE") == "torch" else _load()
-
-
-@functools.cache
-def _load() -> ctypes.CDLL | None:
-    features = torch.cpu.get_capabilities()
-    for name, needs in BUILDS.items():
-        path = Path(__file__).with_name(f"kernel_{name}.so")
-        if all(features.get(need) for need in needs) and path.exists():
-            try:
-                return ctypes.CDLL(str(path))
-            except OSError:  # built for another system
-                continue
-    return None
-
-
-def suits(layers: Sequence[Layer], *, reduced: bool) -> bool:
+def suits(trunk: Sequence[Layer], layers: Sequence[Layer], *, reduced: bool) -> bool:
     """Whether the kernel is there and can evaluate these layers; ``reduced`` means bfloat16."""
     kernel = library()
-    if kernel is None or len(layers) > _DEEPEST:
+    if kernel is None:
         return False
     if reduced and (torch.cpu.get_capabilities().get("amx_bf16") or not kernel.mcdrop_reduced()):
         return False  # matrix units are torch's affair
-    weight, final = layers[0].weight, layers[-1].activation
-    return (
-        weight.dtype == torch.float32
-        and weight.device.type == "cpu"
-        and final is None
-        and all(layer.activation is None or type(layer.activation) is nn.ReLU for layer in layers)
+    return layers[-1].activation is None and all(
+        layer.weight.dtype == torch.float32
+        and layer.weight.device.type == "cpu"
+        and (layer.activation is None or type(layer.activation) is nn.ReLU)
+        # products with zero are left out, which must not hide a broken weight
+        and math.isfinite(float(layer.weight.sum() + layer.bias.sum()))
+        for layer in (*trunk, *layers)
     )
 
 
-class NativePlan:
-    """Some thinned networks, packed in the order in which the kernel reads them.
-
-    As in `thin`, a first layer that drops less than half of its inputs is computed once with
-    nothing dropped, and of each pass only what the dropped units would have contributed.
+class Native:
+    """A network laid out for the kernel, and its passes under the masks of a seed.
 
     Args:
-        layers: the network after its trunk; `suits` holds.
-        masks: for each layer (T, I), or None where nothing is dropped.
-        samples: T.
-        reduced: whether products are of bfloat16.
+        trunk: layers before the first dropout; empty where somebody else computes them.
+        layers: the rest of the network; `suits` holds.
+        masks: the source of its masks.
+        samples: passes in all.
+        reduced: whether products of passes are of bfloat16.
+        slab: passes whose thinned weights may exist at a time; if these are all, they are kept.
 
     Raises:
         RuntimeError: there is no kernel.
@@ -113,97 +65,195 @@ class NativePlan:
 
     def __init__(
         self,
+        trunk: Sequence[Layer],
         layers: Sequence[Layer],
-        masks: Sequence[Mask | None],
+        masks: Masks,
         samples: int,
         *,
         reduced: bool,
+        slab: int,
     ) -> None:
         kernel = library()
         if kernel is None:
             raise RuntimeError("there is no native kernel here: ask `suits` first")
-        self._kernel, self._layers = kernel, layers
-        self._taken_away = layers[0].rate < 0.5
-        entering = [
-            np.ones((samples, layer.weight.shape[1]), np.bool_) if mask is None else mask
-            for layer, mask in zip(layers, masks, strict=True)
-        ]
-        leaving = [*(mask.sum(axis=1) for mask in entering[1:]), np.int64(len(layers[-1].bias))]
-        scales = [1.0 / (1.0 - layer.rate) for layer in layers]
-        if self._taken_away:
-            entering[0], scales[0] = ~entering[0], -scales[0]
-        weights = [
-            np.ascontiguousarray((layer.weight * scale).numpy())
-            for layer, scale in zip(layers, scales, strict=True)
-        ]
-        self._held: list[NDArray[np.generic]] = []  # what the structures point at
-        parts = (_Layer * len(layers))()
-        for j, layer in enumerate(layers):
-            counts = entering[j].sum(axis=1)
-            words = (counts + 1) // 2 if reduced else counts
-            arrays = (
-                np.ascontiguousarray(layer.bias.numpy()),
-                np.nonzero(entering[j])[1].astype(np.int32),
-                np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-                np.empty(int((words * leaving[j]).sum()), np.uint32),
-            )
-            self._held += arrays
-            outputs, inputs = weights[j].shape
-            places = (array.ctypes.data for array in (weights[j], *arrays))
-            parts[j] = _Layer(inputs, outputs, *places, layer.activation is not None)
-        self._network = _Network(len(layers), samples, reduced, parts)
-        kernel.mcdrop_pack(ctypes.byref(self._network))
+        self._kernel, self._layers, self._masks = kernel, layers, masks
+        self._packing = Packing(kernel, trunk, layers, reduced=reduced)
+        self._trunk, self._samples = len(trunk), samples
+        self._limits = {False: slab, True: _MASKS}
+        self._few = _few(layers, kernel.mcdrop_width(), reduced=reduced)
+        words = sum(-(-layer.weight.shape[1] // 64) for layer in layers)
+        self._span = _SPAN if masks.shared else max(1, _BITS // (8 * words * samples))
+        self._lock = threading.Lock()
+        self._kept: dict[bool, NetworkArgs] = {}
+        self._first: tuple[int, NetworkArgs] = 0, NetworkArgs()
+        self.outputs = len(layers[-1].bias)
 
-    def add(self, hidden: Tensor, linear: Tensor, center: Center, first: int, sums: Sums) -> None:
-        """Evaluate all passes and add them to sums.
+    def answers(self, rows: int) -> bool:
+        """Whether `predict` can take so many rows: only where all passes exist at a time."""
+        return not self._masks.shared or self._samples <= self._limits[rows <= self._few]
+
+    def predict(self, x: Tensor, temperature: float | None, *, started: bool = False) -> Array:
+        """Statistics of all passes.
 
         Args:
-            hidden: (B, I), what the trunk made of the rows.
-            linear: (B, O), the first layer without its bias.
-            center: of B rows, what deviations are taken from.
-            first: place of the first pass among those of ``sums``.
-            sums: where to add, in place.
+            x: (B, D) float32, rows; ``answers(B)`` holds.
+            temperature: divides logits; None for a regression.
+            started: whether ``x`` has been through the trunk.
+
+        Returns:
+            First (4, B, C): the deterministic answer, means, spreads (standard deviations of
+            classes, variances of a regression), errors of the means. Then, of classes, (3, B):
+            mutual information, errors of the total entropy and of the information.
 
         Raises:
+            FloatingPointError: a statistic is not finite.
             MemoryError: there is no room for the activations of some hundred rows.
         """
-        layer = self._layers[0]
-        base = linear / (1.0 - layer.rate) + layer.bias if self._taken_away else None
-        held = (
-            hidden.contiguous(),
-            base,
-            center.value.contiguous(),
-            None if center.log is None else center.log.contiguous() / _LN2,
-        )
-        features = (*hidden.shape[1:], *linear.shape[1:], 1, 1)
-        arrays = (sums.deviation, sums.square, sums.divergence)
+        count, lists = x.shape[0], 3 * (temperature is not None)
+        out: Array = np.empty(count * (4 * self.outputs + lists))
+        rows = self._rows(count, temperature, group_size(self._samples))
+        rows.statistics, rows.start = out.ctypes.data, self._trunk if started else 0
+        self._run(x, 0, range(self._samples), rows)
+        return out
 
-        def run(span: range) -> int:
-            rows = _Rows(
-                len(span),
-                len(hidden),
-                *(
-                    None if tensor is None else tensor.data_ptr() + 4 * count * span.start
-                    for tensor, count in zip(held, features, strict=True)
-                ),
-                1.0 / (_LN2 * center.temperature),
-                first,
-                sums.size,
-                *(array.ctypes.data + 8 * span.start for array in arrays),
+    def sums(
+        self, hidden: Tensor, temperature: float | None, passes: range, rows: range, size: int
+    ) -> tuple[Array, Array | None, Sums]:
+        """Sums of some passes in groups of ``size``, as `Sums` wants them.
+
+        Args:
+            hidden: (B, K) float32, what the trunk made of the rows.
+            temperature: divides logits; None for a regression.
+            passes: which passes.
+            rows: the places of the rows among all rows of the call.
+            size: passes a group.
+
+        Returns:
+            The deterministic answer (C, B); of classes, its logarithm (C, B); the sums.
+
+        Raises:
+            MemoryError: as in `predict`.
+        """
+        groups, shape = -(-len(passes) // size), (self.outputs, len(hidden))
+        deviation, square = np.zeros((groups, *shape)), np.zeros(shape)
+        divergence, center = np.zeros((groups, shape[1])), np.empty((2, *shape))
+        args = self._rows(len(hidden), temperature, size)
+        args.start = self._trunk
+        args.deviation, args.square = deviation.ctypes.data, square.ctypes.data
+        args.divergence, args.value = divergence.ctypes.data, center[0].ctypes.data
+        args.log = center[1].ctypes.data
+        self._run(hidden, rows.start, passes, args)
+        log = None if temperature is None else center[1]
+        return center[0], log, Sums(size, len(passes), deviation, square, divergence)
+
+    def _alone(self, rows: int) -> bool:
+        return not self._masks.shared or rows <= self._few
+
+    def _rows(self, count: int, temperature: float | None, size: int) -> RowsArgs:
+        scale = 0.0 if temperature is None else 1.0 / (math.log(2.0) * temperature)
+        return RowsArgs(stride=count, scale=scale, group=size)
+
+    def _run(self, x: Tensor, place: int, passes: range, rows: RowsArgs) -> None:
+        """All rows and passes; ``place`` is that of the first row among all rows of the call."""
+        whole, width = x.shape
+        alone = rows.alone = self._alone(whole)
+        for start in range(0, whole, self._span):
+            count = min(self._span, whole - start)
+            part = x if count == whole else x[start : start + count]
+            part = part.to(torch.float32).contiguous()
+            if part.data_ptr() % 4:
+                part = part.clone()
+            rows.input, rows.place, rows.count = part.data_ptr(), start, count
+            where = range(place + start, place + start + count)
+            for network, span in self._networks(alone, where, passes, rows):
+                rows.begin, rows.end = span.start, span.stop
+                self._share(network, rows, width)
+
+    def _networks(
+        self, alone: bool, where: range, passes: range, rows: RowsArgs
+    ) -> Iterator[tuple[NetworkArgs, range]]:
+        """Plans, and which of their passes; all passes at once where there is room for them."""
+        rows.first = 0
+        if not self._masks.shared:
+            rows.own = 1
+            yield self._own(where), passes
+        elif self._samples <= self._limits[alone]:
+            yield self._plan(alone), passes
+        else:
+            size = self._limits[alone]
+            for start in range(passes.start, passes.stop, size):
+                slab = range(start, min(start + size, passes.stop))
+                rows.first = start - passes.start
+                yield self._made(alone, slab), range(len(slab))
+
+    def _plan(self, alone: bool) -> NetworkArgs:
+        with self._lock:
+            if alone not in self._kept:
+                self._kept[alone] = self._made(alone, range(self._samples))
+            return self._kept[alone]
+
+    def _made(self, alone: bool, passes: range) -> NetworkArgs:
+        masks = [
+            None
+            if layer.dropout is None
+            else self._masks.keep(layer.dropout, layer.rate, passes, layer.weight.shape[1])
+            for layer in self._layers
+        ]
+        if not alone:
+            return self._packing.thin(masks, len(passes))
+        bits = [None if m is None else self._packing.bits(j, m) for j, m in enumerate(masks)]
+        return self._packing.alone(bits, len(passes))
+
+    def _own(self, where: range) -> NetworkArgs:
+        """A plan of rows that have masks of their own; that of a call's first rows is kept."""
+        with self._lock:
+            if where.start == 0 and len(where) <= self._first[0]:
+                return self._first[1]
+        layers, seed = range(len(self._layers)), self._masks.seed
+        bits = [self._packing.draw(j, seed, where, self._samples) for j in layers]
+        network = self._packing.alone(bits, self._samples)
+        if where.start == 0:
+            with self._lock:
+                self._first = len(where), network
+        return network
+
+    def _share(self, network: NetworkArgs, rows: RowsArgs, width: int) -> None:
+        """Share rows out over as many threads as PyTorch is set to use."""
+        count = rows.count
+        threads = min(torch.get_num_threads(), count // _ROWS)
+        if threads <= 1:
+            return _check(
+                self._kernel.mcdrop_run(ctypes.addressof(network), ctypes.addressof(rows))
             )
-            code: int = self._kernel.mcdrop_run(ctypes.byref(self._network), ctypes.byref(rows))
-            return code
+        size = -(-count // threads)
 
-        if any(_spread(run, len(hidden))):
-            raise MemoryError("no room for the activations of some hundred rows")
+        def run(start: int) -> None:
+            part = RowsArgs.from_buffer_copy(rows)
+            part.count, part.place = min(size, count - start), rows.place + start
+            part.input, part.own = rows.input + 4 * width * start, rows.own and rows.own + start
+            _check(self._kernel.mcdrop_run(ctypes.addressof(network), ctypes.addressof(part)))
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(run, range(0, count, size)))
+        return None
 
 
-def _spread(run: Callable[[range], int], rows: int) -> list[int]:
-    """Share rows out over as many threads as PyTorch is set to use."""
-    threads = min(torch.get_num_threads(), rows // _ROWS)
-    if threads <= 1:
-        return [run(range(rows))]
-    size = -(-rows // threads)
-    spans = [range(start, min(start + size, rows)) for start in range(0, rows, size)]
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(run, spans))
+def _check(code: int) -> None:
+    if code & 1:
+        raise MemoryError("no room for the activations of some hundred rows")
+    if code:
+        raise FloatingPointError("a statistic is not finite")
+
+
+def _few(layers: Sequence[Layer], width: int, *, reduced: bool) -> int:
+    """Rows up to which each is better computed alone, by cycles a pass (measured, Zen 4)."""
+    floats = sum(layer.weight.numel() for layer in layers)
+    column = 1.8 if floats < 1 << 18 else 3.3  # from the second cache, or from the third
+    thin, alone = 300.0, 0.0
+    kept = [1.0 - layer.rate for layer in layers[1:]] + [1.0]
+    for place, (layer, leave) in enumerate(zip(layers, kept, strict=True)):
+        outputs, inputs = layer.weight.shape
+        share = min(layer.rate, 1.0 - layer.rate) if place == 0 else 1.0 - layer.rate
+        thin += inputs * share * outputs * leave * (0.63 if reduced else 1.0)
+        alone += inputs * share / 2 * -(-outputs // width) * column + 50.0  # half are zero
+    return int(thin / alone)

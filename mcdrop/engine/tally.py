@@ -42,11 +42,6 @@ class Center:
         log = torch.log_softmax(outputs if temperature == 1.0 else outputs / temperature, dim=0)
         return cls(log.exp(), log.clamp_(min=_FLOOR), temperature)
 
-    def rows(self, places: NDArray[np.int64]) -> "Center":
-        """The same answer for some rows only."""
-        log = None if self.log is None else self.log[:, places].contiguous()
-        return Center(self.value[:, places].contiguous(), log, self.temperature)
-
 
 class Tally:
     """Running sums over passes in any order, float32 within a group of at most 32 passes.

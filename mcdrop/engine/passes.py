@@ -1,0 +1,177 @@
+"""Passes over rows: evaluated by the engine's best way, summed up, made answers.
+
+Knows the order of blocks of rows and of passes. Refuses to know seeds and where rows come from.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mcdrop.engine import Engine
+from mcdrop.engine.answers import Reading, Statistics, join
+from mcdrop.engine.native import Native
+from mcdrop.engine.rows import LEAST, spans, through_trunk
+from mcdrop.engine.sums import Sums, group_size
+from mcdrop.engine.tally import Center, Tally, numpy64
+from mcdrop.errors import NetworkError
+from mcdrop.masks import BLOCK
+from mcdrop.uncertainty import Array
+
+__all__ = ["Passes"]
+
+_LOGS = 60.0  # logarithms of learned variances are not larger, for float32 to hold them
+
+
+@dataclass(frozen=True)
+class Passes:
+    """T passes of a network.
+
+    Attributes:
+        engine: what evaluates them.
+        reading: what outputs mean.
+        samples: T.
+    """
+
+    engine: Engine
+    reading: Reading
+    samples: int
+
+    def answer(self, rows: Tensor) -> Statistics:
+        """Statistics of all passes over rows (B, ...)."""
+        native = self.engine.native
+        if native and not self.reading.learned and native.answers(rows.shape[0]):
+            return self._at_once(native, rows)
+        return next(self.stream(rows, (self.samples,)))
+
+    def stream(self, rows: Tensor, ends: tuple[int, ...]) -> Iterator[Statistics]:
+        """Statistics of the first passes, as many as ``ends`` say."""
+        streams = [
+            self._block(rows[span.start : span.stop], span, ends)
+            for span in spans(len(rows), self.engine.rows)
+        ]
+        for _ in ends:
+            yield join([next(stream) for stream in streams])
+
+    def until(self, rows: Tensor, tolerance: float) -> Statistics:
+        """Statistics of as many passes as rows need for errors of the mean below a tolerance."""
+        blocks = spans(len(rows), self.engine.rows)
+        answer = join([self._until(rows[span.start : span.stop], tolerance) for span in blocks])
+        most = int(answer.passes.max(initial=0)) if answer.passes is not None else 0
+        return replace(answer, samples=most)
+
+    @torch.inference_mode()
+    def sample(self, rows: Tensor) -> NDArray[np.float64]:
+        """Outputs of every pass, (T, B, C)."""
+        parts = [self._sample(rows, span) for span in spans(len(rows), self.engine.rows)]
+        return numpy64(torch.cat(parts, dim=1))
+
+    def _at_once(self, native: Native, rows: Tensor) -> Statistics:
+        """All that the kernel has to say about rows, in one call."""
+        engine, count = self.engine, rows.shape[0]
+        temperature = self.reading.scale(native.outputs)
+        if not engine.trunk_too:
+            blocks = spans(count, engine.rows)
+            rows = torch.cat([self._hidden(rows[b.start : b.stop])[: len(b)] for b in blocks])
+        try:
+            numbers = native.predict(rows, temperature, started=not engine.trunk_too)
+        except FloatingPointError:
+            raise self.reading.broken() from None
+        return self.reading.answer(numbers, count, native.outputs, self.samples)
+
+    @torch.inference_mode()
+    def _hidden(self, rows: Tensor) -> Tensor:
+        return through_trunk(self.engine.layout, rows)
+
+    def _block(self, rows: Tensor, span: range, ends: tuple[int, ...]) -> Iterator[Statistics]:
+        hidden = self._hidden(rows)
+        sums: Sums | None = None
+        start = 0
+        for end in ends:
+            size = group_size(end)
+            value, log, part = self._sum(hidden, range(start, end), span, size)
+            sums, start = part if sums is None else sums.then(part, size), end
+            stats = self.reading.finish(sums, value, log)
+            yield stats if len(stats) == len(span) else stats.rows(slice(len(span)))
+
+    def _until(self, rows: Tensor, tolerance: float) -> Statistics:
+        hidden = self._hidden(rows)
+        left, done = np.arange(len(rows)), np.zeros(len(rows), bool)
+        places, parts = [], []
+        sums: Sums | None = None
+        start = 0
+        for end in _steps(self.samples):
+            size, span = group_size(end), range(len(left))
+            value, log, part = self._sum(hidden, range(start, end), span, size)
+            sums, start = part if sums is None else sums.then(part, size), end
+            stats = self.reading.finish(sums, value, log).rows(slice(len(left)))
+            fresh = ~done[left] & (stats.settled(tolerance) | (end == self.samples))
+            found = stats.rows(np.flatnonzero(fresh))
+            parts.append(replace(found, passes=np.full(len(found), end)))
+            places.append(left[fresh])
+            done[left[fresh]] = True
+            if done.all():
+                break
+            # settled rows stay beside unsettled ones where else too few would be left
+            kept = np.sort(np.argsort(done[left], kind="stable")[: max(LEAST, (~done).sum())])
+            if len(kept) < len(left):
+                hidden, sums, left = hidden[kept], sums.rows(kept), left[kept]
+        return join(parts).rows(np.argsort(np.concatenate(places)))
+
+    def _sample(self, rows: Tensor, span: range) -> Tensor:
+        hidden = self._hidden(rows[span.start : span.stop])
+        blocks = self._evaluate(hidden, range(self.samples), span)
+        _, first = next(blocks)
+        temperature = self.reading.scale(first.shape[1])
+        outputs = first.repeat(self.samples, 1, 1)  # (T, C, B)
+        for passes, block in blocks:
+            outputs[passes] = block
+        if temperature is not None:
+            outputs = torch.softmax(outputs / temperature, dim=1)
+        return outputs[..., : len(span)].transpose(1, 2)  # (T, B, C)
+
+    @torch.inference_mode()
+    def _sum(
+        self, hidden: Tensor, passes: range, span: range, size: int
+    ) -> tuple[Array, Array | None, Sums]:
+        """What deviations are taken from, its logarithm, and sums in groups of ``size``."""
+        native = self.engine.native
+        if native and not self.reading.learned and hidden.dim() == 2:
+            temperature = self.reading.scale(native.outputs)
+            return native.sums(hidden[: len(span)], temperature, passes, span, size)
+        blocks = self._evaluate(hidden, passes, span)
+        _, first = next(blocks)
+        center = Center.of(first[0], self.reading.scale(first.shape[1]))
+        tally = Tally(center, len(passes), size)
+        for places, outputs in blocks:
+            tally.add(places, outputs)
+        log = None if center.log is None else numpy64(center.log)
+        return numpy64(center.value), log, tally.sums()
+
+    def _evaluate(
+        self, hidden: Tensor, passes: range, span: range
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """What the engine gives; logarithms of variances made variances."""
+        for places, outputs in self.engine.evaluate(hidden, passes, span):
+            if not self.reading.learned:
+                yield places, outputs
+                continue
+            if outputs.shape[1] % 2:
+                raise NetworkError(
+                    f"a learned variance needs a second output for each mean, the network has "
+                    f"{outputs.shape[1]} outputs"
+                )
+            means, logs = outputs.chunk(2, dim=1)  # (t, C, B) each
+            yield places, torch.cat([means, logs.clamp(-_LOGS, _LOGS).exp()], dim=1)
+
+
+def _steps(samples: int) -> Iterator[int]:
+    """Numbers of passes to look after: whole blocks of balanced masks, each up to 3/2 the last."""
+    end = BLOCK
+    while end < samples:
+        yield end
+        end += max(BLOCK, end // 2 // BLOCK * BLOCK)
+    yield samples

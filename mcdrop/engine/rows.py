@@ -1,0 +1,68 @@
+"""Rows on their way into the engine: checked, cut into blocks, through the trunk.
+
+Knows what rows a layout can take, and says what is wrong with others. Refuses to know masks.
+"""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from mcdrop.errors import InputError
+from mcdrop.plan import Layout
+
+__all__ = ["LEAST", "checked", "padded", "spans", "through_trunk"]
+
+LEAST = 4  # rows from which products of float32 give a row the same bits in any company
+
+
+def spans(rows: int, size: int) -> Iterator[range]:
+    """Blocks of rows; one empty block where there are no rows."""
+    for start in range(0, max(rows, 1), size):
+        yield range(start, min(start + size, rows))
+
+
+def checked(x: ArrayLike | Tensor, layout: Layout) -> Tensor:
+    """Check rows; they are not copied, unless PyTorch cannot look at them where they are."""
+    try:
+        if not isinstance(x, Tensor):
+            x = np.asarray(x)
+            fit = x.flags.writeable and all(stride >= 0 for stride in x.strides)
+            x = x if fit else x.copy()
+        rows = torch.as_tensor(x).detach()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"x is no array of numbers ({error}): give rows of features") from None
+    if rows.dim() < 2 or rows.is_complex():
+        raise InputError(
+            f"got x of shape {tuple(rows.shape)}, wanted (rows, features): one row is x[None]"
+        )
+    if layout.width is not None:
+        rows = rows.flatten(1)
+        if rows.shape[1] != layout.width:
+            raise InputError(f"got rows of {rows.shape[1]} features, wanted {layout.width}")
+    if not math.isfinite(rows.sum().item()) and not torch.isfinite(rows).all():
+        bad = (~torch.isfinite(rows.flatten(1)).all(dim=1)).nonzero()[0].item()
+        raise InputError(
+            f"row {bad} holds NaN or an infinite number: impute or leave out such rows"
+        )
+    return rows
+
+
+def padded(rows: Tensor) -> Tensor:
+    """Rows, and rows of zeros up to the least number."""
+    missing = LEAST - len(rows)
+    return rows if missing <= 0 else torch.cat([rows, rows.new_zeros(missing, *rows.shape[1:])])
+
+
+def through_trunk(layout: Layout, rows: Tensor) -> Tensor:
+    """What the trunk makes of rows, padded."""
+    try:
+        hidden: Tensor = layout.trunk(padded(rows).to(layout.device, layout.dtype))
+    except RuntimeError as error:
+        raise InputError(
+            f"the network cannot take rows of shape {tuple(rows.shape[1:])}: {error}"
+        ) from None
+    return hidden
