@@ -10,10 +10,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import betabinom
 
 from mcdrop.errors import InputError
 
-__all__ = ["SetScore", "class_scores", "prediction_set", "quantile"]
+__all__ = ["SetScore", "class_scores", "coverage_range", "prediction_set", "quantile"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -35,6 +36,23 @@ def quantile(scores: Floats, level: float) -> float:
     # Rounded first: (n + 1) level is often a whole number that floating point lands just above.
     rank = math.ceil(round((len(scores) + 1) * level, 9))
     return float(np.partition(scores, rank - 1)[rank - 1]) if rank <= len(scores) else math.inf
+
+
+def coverage_range(
+    calibration_rows: int, rows: int, level: float, chance: float = 0.95
+) -> tuple[float, float]:
+    """Where the coverage of ``rows`` new rows lies with probability ``chance``.
+
+    Sets promise their level on average over draws of the calibration rows; for one draw of n, with
+    the rank r that `quantile` takes, the share covered is Beta(r, n + 1 - r) (Vovk 2012), and the
+    count among new rows beta-binomial. (1, 1) where the sets are trivial.
+    """
+    rank = math.ceil(round((calibration_rows + 1) * level, 9))
+    if rank > calibration_rows:
+        return 1.0, 1.0
+    counts = betabinom(rows, rank, calibration_rows + 1 - rank)
+    low, high = counts.ppf([(1 - chance) / 2, (1 + chance) / 2]) / rows
+    return float(low), float(high)
 
 
 def class_scores(probabilities: Floats, score: SetScore) -> Floats:

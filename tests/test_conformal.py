@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcdrop.conformal import class_scores, prediction_set, quantile
+from mcdrop.conformal import class_scores, coverage_range, prediction_set, quantile
 from mcdrop.errors import InputError
 
 
@@ -77,3 +77,15 @@ def test_sets_grow_with_the_limit_and_hold_the_top_class(seed: int, score: str) 
 def test_class_conditional_limits() -> None:
     p = np.array([[0.5, 0.3, 0.2]])
     assert prediction_set(p, "lac", np.array([0.0, 0.7, 0.7])).tolist() == [[True, True, False]]
+
+
+def test_coverage_range_holds_as_often_as_it_says() -> None:
+    """2,000 draws of 50 calibration and 80 new rows; the share inside is .95 or a little more."""
+    rng = np.random.default_rng(0)
+    low, high = coverage_range(50, 80, 0.9)
+    inside = 0
+    for _ in range(2000):
+        limit = quantile(rng.normal(size=50), 0.9)
+        inside += low <= np.mean(rng.normal(size=80) <= limit) <= high
+    assert 0.94 < inside / 2000 < 0.99
+    assert coverage_range(8, 100, 0.9) == (1, 1)

@@ -97,7 +97,7 @@ def test_the_page_stands_alone(report: Path) -> None:
 
 
 def test_every_number_has_rows_and_an_interval(numbers: dict[str, Any]) -> None:
-    plain = {"samples", "seed", "n", "level", "risk", "version", "strength"}
+    plain = {"samples", "seed", "n", "level", "risk", "version", "strength", "chance"}
 
     def check(values: Any, ends: Any, path: str) -> None:
         if isinstance(values, dict):
@@ -209,8 +209,8 @@ def test_a_regression_is_reported(line: tuple[mcdrop.Predictor, Path], tmp_path:
     found = evaluate(model, rows, tmp_path / "out", strange=far, samples=40)
     assert found["n"] == 300
     assert found["served"]["rmse"] == pytest.approx(1, abs=0.15)
-    ends = found["intervals"]["conformal"]["coverage"]
-    assert ends["low"] < 0.9 < ends["high"] + 0.05
+    low, high = found["conformal"]["chance"]  # fails for one seed in twenty; this is none
+    assert low <= found["conformal"]["coverage"] <= high
     assert found["gaussian"]["coverage"] == pytest.approx(0.95, abs=0.05)
     assert found["served"]["quantile_error"] < 0.06
     assert found["served"]["log_likelihood"] == pytest.approx(-found["served"]["nll"], abs=0.05)
@@ -260,7 +260,7 @@ def bad_news(nll: float, low: float) -> str:
             "deterministic": {"nll": score(0.1), "ece": score(0.01)},
             "served": {"nll": score(0.1 + nll), "ece": score(0.01)},
             "difference": {"nll": score(nll, low), "ece": score(0.0)},
-            "conformal": {"level": 0.9, "coverage": score(0.8)},
+            "conformal": {"level": 0.9, "coverage": score(0.8), "chance": (0.85, 0.95)},
         }
     )[0]
 

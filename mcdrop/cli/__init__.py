@@ -18,6 +18,7 @@ from mcdrop.cli.models import models
 from mcdrop.cli.predict import predict
 from mcdrop.cli.score import score
 from mcdrop.cli.search import search
+from mcdrop.cli.select import select
 from mcdrop.cli.serve import serve
 from mcdrop.cli.train import train
 from mcdrop.errors import McdropError
@@ -31,7 +32,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (train, evaluate, compare, search, serve, score, predict, models, key):
+for _command in (train, evaluate, compare, search, serve, score, select, predict, models, key):
     app.command()(_command)
 
 

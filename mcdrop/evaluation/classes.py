@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcdrop import metrics
+from mcdrop.conformal import coverage_range
 from mcdrop.evaluation.evidence import Evidence
 from mcdrop.evaluation.tree import Tree
 from mcdrop.metrics import estimate, share
 from mcdrop.predictions import ClassPredictions
+from mcdrop.predictor import Predictor
 
 __all__ = ["answers", "class_numbers", "novelty_numbers"]
 
@@ -46,7 +48,7 @@ def class_numbers(evidence: Evidence) -> Tree:
     found = answers(evidence)
     tree: dict[str, Any] = {name: _scores(p, y) for name, p in found.items()}
     tree["difference"] = _difference(found["served"], found["deterministic"], y)
-    tree["conformal"] = _conformal(served, y, evidence.predictor.card.classes)
+    tree["conformal"] = _conformal(served, y, evidence.predictor)
     tree["selective"] = _selective(served, y)
     tree["abstention"] = _abstention(served, y)
     if evidence.strange_served is not None:
@@ -82,12 +84,14 @@ def _difference(served: Floats, fixed: Floats, y: NDArray[np.int64]) -> dict[str
 
 
 def _conformal(
-    served: ClassPredictions, y: NDArray[np.int64], classes: tuple[str, ...]
+    served: ClassPredictions, y: NDArray[np.int64], predictor: Predictor
 ) -> dict[str, Any]:
+    classes, calibrated = predictor.card.classes, len(predictor.reference.scores)
     covered = served.prediction_set[np.arange(len(y)), y]
     return {
         "level": served.level,
         "coverage": share(covered),
+        "chance": coverage_range(calibrated, len(y), served.level),
         "set_size": estimate(np.mean, served.prediction_set.sum(1).astype(float)),
         "classes": {name: share(covered[y == c]) for c, name in enumerate(classes)},
     }

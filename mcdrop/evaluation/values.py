@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from mcdrop import metrics
 from mcdrop.calibration import row_epistemic
+from mcdrop.conformal import coverage_range
 from mcdrop.evaluation.classes import novelty_numbers
 from mcdrop.evaluation.evidence import Evidence
 from mcdrop.evaluation.tree import Tree
 from mcdrop.metrics import Estimate, estimate, share
 from mcdrop.posterior import Posterior
 from mcdrop.predictions import ValuePredictions
+from mcdrop.predictor import Predictor
 
 __all__ = ["value_numbers"]
 
@@ -38,7 +40,7 @@ def value_numbers(evidence: Evidence) -> Tree:
         "mc": {**rmse, "nll": mixture["nll"]},
         "served": {**rmse, **mixture, **_likelihood(evidence, y)},
         "difference": {"rmse": _gain(served, y)},
-        "conformal": _conformal(served, y, evidence.predictor.card.targets),
+        "conformal": _conformal(served, y, evidence.predictor),
         "gaussian": _gaussian(served, y),
         "sharpness": estimate(np.mean, served.std),
     }
@@ -83,11 +85,13 @@ def _likelihood(evidence: Evidence, y: Floats) -> dict[str, Any]:
     return {"log_likelihood": estimate(score, passes[..., 0].T, y[few, 0])}
 
 
-def _conformal(served: ValuePredictions, y: Floats, targets: tuple[str, ...]) -> dict[str, Any]:
+def _conformal(served: ValuePredictions, y: Floats, predictor: Predictor) -> dict[str, Any]:
+    targets, calibrated = predictor.card.targets, len(predictor.reference.scores)
     covered = (served.lower <= y) & (y <= served.upper)
     return {
         "level": served.level,
         "coverage": share(covered[:, 0]) if len(targets) == 1 else estimate(np.mean, covered),
+        "chance": coverage_range(calibrated, len(y), served.level),
         "width": estimate(np.mean, served.upper - served.lower),
         "targets": {name: share(covered[:, c]) for c, name in enumerate(targets)},
     }

@@ -75,15 +75,17 @@ def _against_mean(tree: Tree) -> str:
 
 
 def _covers(conformal: Tree) -> str:
-    level, coverage = conformal["level"], conformal["coverage"]
-    if coverage.high < level:
+    level, coverage, (low, high) = (conformal[key] for key in ("level", "coverage", "chance"))
+    if coverage.value < low:
         end = "fewer than promised: these rows differ from the calibration rows"
-    elif coverage.low > level:
+    elif coverage.value > high:
         end = "more than promised"
     else:
         end = "as promised"
-    share = written(coverage)
-    return f"Sets and intervals at level {level:g} hold the truth in {share} of rows, {end}."
+    return (
+        f"Sets and intervals at level {level:g} hold the truth in {written(coverage)} of rows, "
+        f"{end}: {number(low)} to {number(high)} would be chance, so few are the calibration rows."
+    )
 
 
 def _abstains(abstention: Tree) -> str:

@@ -1,0 +1,53 @@
+"""`mcdrop select`: the rows of a pool that are most worth a label."""
+
+from typing import Annotated, Literal
+
+import typer
+
+from mcdrop.cli.console import progress_bar, say, stoppable
+from mcdrop.cli.find import load_predictor
+from mcdrop.cli.options import MODELS, Model, Repository, Samples, Seed, Version
+
+__all__ = ["select"]
+
+
+def select(
+    source: Annotated[
+        str, typer.Argument(help="Rows without labels, in any form that `mcdrop score` reads.")
+    ],
+    output: Annotated[
+        str, typer.Option("--output", "-o", help="The rows chosen: .parquet, .csv, .jsonl, .arrow.")
+    ],
+    k: Annotated[int, typer.Option("--k", min=1, help="How many rows to choose.")] = 100,
+    by: Annotated[
+        Literal["bald", "entropy", "variance", "batchbald"],
+        typer.Option(
+            "--by",
+            help="bald: epistemic uncertainty; entropy: total; variance: epistemic, for regression "
+            "too; batchbald: rows that tell much together.",
+        ),
+    ] = "bald",
+    root: Repository = MODELS,
+    model: Model = None,
+    version: Version = None,
+    samples: Samples = None,
+    seed: Seed = 0,
+) -> None:
+    """Choose the rows most worth a label, the best first, by what the model does not know."""
+    from mcdrop.selection import select as select_rows
+
+    predictor = load_predictor(root, model, version)
+    with stoppable(), progress_bar() as progress:
+        task = progress.add_task(f"looking at {source}", total=None)
+        chosen = select_rows(
+            predictor,
+            source,
+            output,
+            k=k,
+            by=by,
+            samples=samples,
+            seed=seed,
+            progress=lambda done: progress.update(task, completed=done),
+        )
+    say(f"{chosen} rows by {by}, {predictor.card.name} version {predictor.card.version}")
+    print(output)
