@@ -50,7 +50,7 @@ from prometheus_client.metrics_core import Metric  # noqa: E402
 from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
 from prometheus_client.registry import Collector  # noqa: E402
 
-__all__ = ["KIND", "PENDING", "RESTARTS", "count_failure", "count_request", "expose", "observe"]
+__all__ = ["KIND", "PENDING", "RESTARTS", "count_request", "expose", "observe"]
 
 KIND = CONTENT_TYPE_LATEST
 """Content type of what `expose` gives."""
@@ -88,7 +88,6 @@ PENDING = Gauge(
 )
 RESTARTS = Counter("mcdrop_worker_restarts", "Workers that died and were replaced.")
 _inferences = Counter("mcdrop_inferences", "Requests answered by a model.", _MODEL)
-_failures = Counter("mcdrop_inference_failures", "Requests a model could not answer.", _MODEL)
 _rows = Counter("mcdrop_rows", "Rows answered.", _MODEL)
 _passes = Counter("mcdrop_passes", "Rows times passes evaluated.", _MODEL)
 _abstained = Counter("mcdrop_abstained_rows", "Rows answered with `abstain`.", _MODEL)
@@ -112,11 +111,6 @@ def count_request(method: str, route: str, status: int, seconds: float) -> None:
     """Count a request that was answered."""
     _requests.labels(method, route, str(status)).inc()
     _seconds.labels(route).observe(seconds)
-
-
-def count_failure(model: str, version: int) -> None:
-    """Count a request that a model could not answer."""
-    _failures.labels(model, str(version)).inc()
 
 
 def observe(jobs: Sequence[Job], found: Predictions) -> None:
@@ -159,10 +153,6 @@ _TRITON = {
     "mcdrop_inferences_total": (
         "nv_inference_request_success",
         "Number of successful inference requests",
-    ),
-    "mcdrop_inference_failures_total": (
-        "nv_inference_request_failure",
-        "Number of failed inference requests",
     ),
     "mcdrop_rows_total": ("nv_inference_count", "Number of inferences performed"),
     "mcdrop_batch_rows_count": ("nv_inference_exec_count", "Number of model executions performed"),
