@@ -116,7 +116,9 @@ def _run_command(command: str, *, skipped: bool) -> None:
         done = subprocess.run(
             ["bash", "-c", script], capture_output=True, check=False, text=True, timeout=60
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        said = f"{command}\n{done.stdout}{done.stderr}"
+        assert done.returncode == 0, said
+        assert not done.stdout.startswith('{"detail"'), said  # the server's refusal
 
 
 def check_arguments(words: list[str]) -> None:
