@@ -14,7 +14,7 @@ from typing import TextIO
 
 import httpx
 
-START_SECONDS = 60
+START_SECONDS = 180
 
 
 @contextlib.contextmanager
@@ -90,7 +90,7 @@ def running(
 
 
 def wait_for(http: httpx.Client, status: int) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         try:
             if http.get("/health").status_code == status:

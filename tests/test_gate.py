@@ -6,13 +6,14 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import httpx
+import numpy as np
 import orjson
 import pytest
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from mcdrop_service import gate
-from mcdrop_service.ask import Ask, Body, Reply
+from mcdrop_service.ask import Ask, RefusedError, Reply
+from mcdrop_service.bodies import read
 from mcdrop_service.gate import Gate
 
 JSON = {"content-type": "application/json"}
@@ -27,12 +28,17 @@ class Echo:
     def start(self) -> None: ...
 
     async def submit(self, ask: Ask, receive: Any = None) -> Reply:
-        rows = len(ask.rows.content) if isinstance(ask.rows, Body) else ask.rows.tolist()  # type: ignore[union-attr]
+        try:
+            ask = read(ask)
+        except RefusedError as refused:
+            return refused.reply
+        rows = np.asarray(ask.rows).tolist()
         wait = ask.deadline - time.monotonic()
         told = {"rows": rows, "samples": ask.samples, "seconds": wait, "id": ask.id}
         return Reply(orjson.dumps(told), facts={"rows": 1})
 
     async def stream(self, ask: Ask, receive: Any = None) -> AsyncGenerator[Reply]:
+        ask = read(ask)
         yield Reply(b"1", more=True)
         yield Reply(b'{"detail":"died"}', 503) if ask.samples == 7 else Reply(b"2")
 
@@ -70,11 +76,6 @@ def test_json_is_read_and_asked(kind: str) -> None:
     assert answer.headers["x-request-id"] == answer.json()["id"]
 
 
-def test_a_long_body_is_left_to_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "INLINE_BYTES", len(GOOD) - 1)
-    assert ask(content=GOOD, headers=JSON).json()["rows"] == len(GOOD)
-
-
 def test_a_request_has_the_callers_id_if_it_is_one() -> None:
     answer = ask(content=GOOD, headers={**JSON, "x-request-id": "order-17"})
     assert answer.headers["x-request-id"] == answer.json()["id"] == "order-17"
@@ -96,11 +97,10 @@ def test_unknown_encodings_are_refused() -> None:
 
 
 @pytest.mark.parametrize("path", ["/predict", "/other"])
-def test_large_bodies_do_not_pass(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
-    monkeypatch.setattr(gate, "INLINE_BYTES", 10)
-    assert ask(path, most=1000, content=b" " * 1000, headers=JSON).status_code == 200
+def test_large_bodies_do_not_pass(path: str) -> None:
+    assert ask(path, most=1000, content=b" " * 1000, headers=JSON).status_code != 413
     assert ask(path, most=1000, content=b" " * 1001, headers=JSON).status_code == 413
-    assert ask(path, most=1000, content=chunks(100, 10), headers=JSON).status_code == 200
+    assert ask(path, most=1000, content=chunks(100, 10), headers=JSON).status_code != 413
     assert ask(path, most=1000, content=chunks(100, 11), headers=JSON).status_code == 413
     for lie in ("-1", "x", "1" * 40):
         assert ask(path, most=1000, headers={**JSON, "content-length": lie}).status_code == 413

@@ -4,6 +4,7 @@ Knows the raw unit or the columns a model was trained on, and says which row and
 input does not fit. Refuses to know files, networks and how its numbers were fitted.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -57,7 +58,7 @@ class ArrayPreprocessing(_Frozen):
     @property
     def features(self) -> int:
         """Width D of an encoded row."""
-        return int(np.prod(self.shape))
+        return math.prod(self.shape)
 
     def encode(self, rows: object) -> Encoded:
         """Encode raw rows.

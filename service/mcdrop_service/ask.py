@@ -32,7 +32,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Body:
-    """A request's body that the worker is to read: one too large for the API process's loop.
+    """A request's body as it came, which the worker is to read.
 
     Attributes:
         content: the bytes as they came.
@@ -158,9 +158,9 @@ class Reply:
     more: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def pack(self) -> tuple[bytes, bytes]:
-        """All but the body as JSON, and the body."""
-        head = [self.status, self.kind, self.headers, self.more, self.facts]
+    def pack(self, facts: Mapping[str, Any]) -> tuple[bytes, bytes]:
+        """All but the body as JSON, with further facts, and the body."""
+        head = [self.status, self.kind, self.headers, self.more, {**self.facts, **facts}]
         return orjson.dumps(head), self.body
 
     @classmethod

@@ -10,6 +10,7 @@ import math
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -77,7 +78,7 @@ def _json(ask: Ask, content: bytes) -> Ask:
     fast = _fast(content)
     if fast is not None:
         rows, options = fast
-        return ask.with_(rows=rows, **options.chosen)
+        return ask.with_(rows=rows, **options)
     try:
         request = PredictRequest.model_validate_json(content)
     except ValidationError as error:
@@ -86,7 +87,7 @@ def _json(ask: Ask, content: bytes) -> Ask:
     return ask.with_(rows=_rows(request), **request.chosen)
 
 
-def _fast(content: bytes) -> tuple[Rows, Options] | None:
+def _fast(content: bytes) -> tuple[Rows, dict[str, Any]] | None:
     """Rows of numbers and options; None where a closer look is needed."""
     try:
         values = orjson.loads(content)
@@ -96,7 +97,7 @@ def _fast(content: bytes) -> tuple[Rows, Options] | None:
         if type(inputs) is not list or not 1 <= len(inputs) <= ROWS:
             return None
         rows = np.array(inputs)
-        options = Options.model_validate({k: v for k, v in values.items() if k not in ROW_FORMS})
+        options = _chosen(orjson.dumps({k: v for k, v in values.items() if k not in ROW_FORMS}))
     except (ValueError, OverflowError, TypeError, RecursionError):
         return None
     # NumPy takes truth values among numbers for numbers.
@@ -105,6 +106,12 @@ def _fast(content: bytes) -> tuple[Rows, Options] | None:
     if rows.ndim not in (2, 3) or not np.isfinite(rows).all():
         return None
     return rows.astype(np.float64, copy=False), options
+
+
+@lru_cache(256)
+def _chosen(options: bytes) -> dict[str, Any]:
+    """Options as JSON, checked; callers repeat themselves, so that few have to be."""
+    return Options.model_validate_json(options).chosen
 
 
 def _rows(request: PredictRequest) -> Rows:
@@ -169,7 +176,7 @@ def _npy(body: Body) -> NDArray[Any]:
             (2, 0): np.lib.format.read_array_header_2_0,
         }[version]
         shape, fortran, dtype = header(stream, max_header_size=1000)
-    except (ValueError, KeyError, EOFError, SyntaxError, TypeError):
+    except Exception:  # the header is read as Python's own literals are, and fails as they do
         raise RefusedError(422, "the body is no .npy file of numbers") from None
     content = memoryview(body.content)[stream.tell() :]
     if dtype.kind not in "fiu" or math.prod(shape) * dtype.itemsize != len(content):

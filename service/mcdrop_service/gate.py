@@ -24,8 +24,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mcdrop.packing import CONTENT_TYPE
 from mcdrop_service.ask import JSON, Ask, Body, RefusedError, Reply
 from mcdrop_service.backend import Backend
-from mcdrop_service.bodies import KINDS, read, too_large
-from mcdrop_service.limits import BODY_BYTES, DEADLINE, HELD_BYTES, INLINE_BYTES
+from mcdrop_service.bodies import KINDS, too_large
+from mcdrop_service.limits import BODY_BYTES, DEADLINE, HELD_BYTES
 
 __all__ = ["Gate", "Handler", "request_id"]
 
@@ -116,22 +116,21 @@ class Gate:
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self.app(scope, receive, send)
             return
-        body = await self._body(scope, receive)
+        body = await self._body(dict(scope["headers"]), receive)
         await self.app(scope, _replay(body, receive), send)
 
     async def _ask(self, scope: Scope, receive: Receive) -> Ask:
-        """Read a request; a long body is left for the worker to read, off the event loop."""
+        """Take a request in; its body is for the worker to read, off this event loop."""
         headers = dict(scope["headers"])
         deadline = time.monotonic() + self._seconds(headers)
         kind = _kind(headers)
         gzip = _gzip(headers)
-        content = await self._body(scope, receive)
+        content = await self._body(headers, receive)
         shape = headers.get(b"x-shape", b"").decode("latin-1")
         query = scope["query_string"].decode("latin-1")
         form = _FORMS.get(headers.get(b"accept", b""), "json")
         body = Body(content, kind, query, shape, gzip, self.body_bytes)
-        ask = Ask(body, format=form, id=request_id(scope), deadline=deadline)
-        return ask if gzip or len(content) > INLINE_BYTES else read(ask)
+        return Ask(body, format=form, id=request_id(scope), deadline=deadline)
 
     def _seconds(self, headers: Mapping[bytes, bytes]) -> float:
         """How long the caller waits: ``x-timeout``, in seconds, or the server's limit."""
@@ -146,9 +145,9 @@ class Gate:
             raise RefusedError(422, "x-timeout: wanted a number of seconds above 0")
         return min(seconds, self.deadline)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """The body, bounded in bytes and time; together, bodies are bounded too."""
-        length = dict(scope["headers"]).get(b"content-length", b"0")
+        length = headers.get(b"content-length", b"0")
         if not length.isdigit() or len(length) > 20 or int(length) > self.body_bytes:
             raise too_large(self.body_bytes)
         message = await self._message(receive)

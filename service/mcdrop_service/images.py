@@ -54,20 +54,22 @@ def _read(row: int, file: str, size: tuple[int, int]) -> NDArray[np.float32]:
         raise InputError(f"images[{row}]: got no base64, wanted a PNG or JPEG file in it") from None
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            wide, high = image.size  # from the file's head: no pixel is decoded yet
-            if wide * high > PIXELS:
-                raise InputError(
-                    f"images[{row}]: got {wide} x {high} pixels, wanted {PIXELS:,} at most"
-                )
-            gray = _flat(image)
+            gray = _flat(_small(image))
             gray = gray if gray.size == size else gray.resize(size, Image.Resampling.BILINEAR)
             return np.asarray(gray, np.float32)
     except UnidentifiedImageError:
         raise InputError(f"images[{row}]: got no PNG or JPEG file") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, InputError):
-            raise
+    except Image.DecompressionBombError:
+        raise InputError(f"images[{row}]: got too many pixels, wanted {PIXELS:,} at most") from None
+    except (OSError, SyntaxError, ValueError):
         raise InputError(f"images[{row}]: the file is damaged") from None
+
+
+def _small(image: Image.Image) -> Image.Image:
+    """The image, of which no pixel is decoded yet: its size stands in the file's head."""
+    if image.width * image.height > PIXELS:
+        raise Image.DecompressionBombError
+    return image
 
 
 def _flat(image: Image.Image) -> Image.Image:
@@ -76,4 +78,6 @@ def _flat(image: Image.Image) -> Image.Image:
         layered = image.convert("RGBA")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, layered)
+    if image.mode.startswith("I"):  # 16 bits, which conversion would cut off at 255
+        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
     return image.convert("L")

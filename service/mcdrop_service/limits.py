@@ -41,7 +41,7 @@ AUTO_SAMPLES = 2048
 """Passes at which `samples` "auto" gives up reaching its tolerance."""
 
 INLINE_BYTES = 64 * 2**10
-"""Bytes of a body that an API process reads itself: a millisecond. Workers read longer ones."""
+"""Bytes of a body that an API process may read on its event loop: a millisecond."""
 
 PASSES = 1_000_000
 """Numbers of single passes in an answer: rows times samples times outputs."""

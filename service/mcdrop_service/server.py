@@ -3,6 +3,7 @@
 Knows LitServe's processes and how they are made to stop. Refuses to know what they serve.
 """
 
+import logging
 import multiprocessing
 import os
 import shutil
@@ -153,6 +154,8 @@ def serve(repository: Path | None = None, *, config: Path | None = None, **flags
     folder = Path(tempfile.mkdtemp(prefix="mcdrop-"))  # readable by this user only
     server = build(settings, folder)
     _stop_on_signals(server)
+    # LitServe's own watch over workers stumbles when the server stops beneath it.
+    logging.getLogger("litserve.server").addFilter(lambda _record: not server.stopping)
     os.register_at_fork(after_in_child=end_with_parent)  # API processes, the queues' manager
     url = f"http://127.0.0.1:{settings.port}"
     server.greeting = (

@@ -14,7 +14,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -223,7 +222,7 @@ class _Task:
                 "samples": self.job.samples,
                 "batch": batch,
             }
-        self._peer.send(self._number, *replace(reply, facts=facts).pack())
+        self._peer.send(self._number, *reply.pack(facts))
         if self.answered:
             self._peer.tasks.pop(self._number, None)
 
