@@ -204,3 +204,13 @@ def test_models_prints_whole_numbers_where_no_terminal_is_too_narrow(tmp_path: P
     for name, value in scores.items():
         assert name in text
         assert f"{value:.4f}" in text
+
+
+def test_info_says_what_computes_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MCDROP_ENGINE", "torch")
+    code, text = invoke("info")
+    assert code == 0
+    lines = {line.split()[0]: line for line in text.splitlines() if line.split()}
+    assert "torch" in lines["engine"]
+    assert "MCDROP_ENGINE=torch" in lines["kernel"]
+    assert {"python", "mcdrop", "threads", "features"} <= set(lines)

@@ -13,6 +13,7 @@ from rich.markup import escape
 from mcdrop.cli.compare import compare
 from mcdrop.cli.console import console
 from mcdrop.cli.evaluate import evaluate
+from mcdrop.cli.info import info
 from mcdrop.cli.key import key
 from mcdrop.cli.models import models
 from mcdrop.cli.predict import predict
@@ -32,7 +33,19 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _command in (train, evaluate, compare, search, serve, score, select, predict, models, key):
+for _command in (
+    train,
+    evaluate,
+    compare,
+    search,
+    serve,
+    score,
+    select,
+    predict,
+    models,
+    key,
+    info,
+):
     app.command()(_command)
 
 
