@@ -65,8 +65,8 @@ def inflate(content: bytes, most: int) -> bytes:
     inflater = zlib.decompressobj(wbits=31)
     try:
         inflated = inflater.decompress(content, most + 1)
-    except zlib.error as error:
-        raise RefusedError(400, f"the body is not gzip: {error}") from None
+    except zlib.error:
+        raise RefusedError(400, "the body is not gzip, which its content encoding says") from None
     if len(inflated) > most:
         raise too_large(most)
     if not inflater.eof:
@@ -126,6 +126,7 @@ def _rows(request: PredictRequest) -> Rows:
         raise RefusedError(422, text) from None
 
 
+@lru_cache(256)
 def _options(query: str) -> dict[str, Any]:
     """Options from a query string: ``samples=100&seed=1&fields=prediction,confidence``."""
     try:
