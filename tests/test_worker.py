@@ -282,7 +282,7 @@ def test_a_client_that_leaves_is_noticed(
         return {"type": "http.disconnect"}
 
     async def do(backend: Backend, desk: Worker) -> Reply:
-        monkeypatch.setattr(desk, "take", lambda task: None)  # a worker that never answers
+        monkeypatch.setattr(desk, "_find", lambda task: False)  # a worker that never answers
         return await asyncio.wait_for(backend.submit(ask(), leave), 5)
 
     assert run(root, do, tmp_path).status == 499
@@ -292,7 +292,7 @@ def test_beyond_its_bounds_a_backend_refuses_at_once(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def do(backend: Backend, desk: Worker) -> list[Reply]:
-        monkeypatch.setattr(desk, "take", lambda task: None)
+        monkeypatch.setattr(desk, "_find", lambda task: False)
         deadline = time.monotonic() + 0.3
         return await asyncio.gather(*(backend.submit(ask(deadline=deadline)) for _ in range(5)))
 
@@ -308,17 +308,17 @@ def test_an_ask_whose_worker_dies_is_asked_once_more(
     """Of the first worker, or of the first two, nothing but the end of the line is heard."""
 
     async def do(backend: Backend, desk: Worker) -> list[Reply]:
-        honest, left = desk.take, 0
+        honest, left = desk._find, 0
 
-        def die(task: Any) -> None:
+        def die(task: Any) -> bool:
             nonlocal left
-            if left:
-                left -= 1
-                task._peer.close()
-            else:
-                honest(task)
+            if not left:
+                return honest(task)
+            left -= 1
+            task._peer.close()
+            return False
 
-        monkeypatch.setattr(desk, "take", die)
+        monkeypatch.setattr(desk, "_find", die)
         replies = []
         for deaths in (1, 2):
             left = deaths

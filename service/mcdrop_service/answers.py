@@ -26,24 +26,41 @@ from mcdrop_service.limits import AUTO_SAMPLES, EVALUATIONS, PASSES, WORK
 __all__ = ["conclude", "encode", "evaluate", "validate"]
 
 
-def validate(ask: Ask, predictor: Predictor) -> Job:
-    """Check an ask against the model it asks, and encode its rows.
+def validate(asks: Sequence[Ask], predictor: Predictor) -> list[Job]:
+    """Check asks against the model they ask, and encode their rows.
+
+    Args:
+        asks: one of any kind; or several of arrays, with rows of one type and shape.
+        predictor: the model.
 
     Raises:
-        InputError: the rows do not fit the model, or are too many for so many samples.
+        InputError: rows do not fit the model, or are too many for so many samples.
     """
-    card = predictor.card
+    samples = [_check(ask, predictor) for ask in asks]
+    rows = [_rows(ask, predictor.card) for ask in asks]
+    step, jobs, start = predictor.card.preprocessing, [], 0
+    x = step.encode(rows[0] if len(rows) == 1 else np.concatenate(rows))
+    for ask, part, count in zip(asks, rows, samples, strict=True):
+        end = start + len(part)
+        jobs.append(Job(ask, predictor, x[start:end], count))
+        start = end
+    return jobs
+
+
+def _check(ask: Ask, predictor: Predictor) -> int:
+    """How many samples the ask means, if it may be asked of the model."""
+    card, rows = predictor.card, ask.rows
     if ask.risk is not None and card.task == "regression":
         raise InputError("got `risk`, wanted `level`: a regression has no error rate")
     _check_fields(ask, card)
-    samples = _samples(ask, predictor)
-    x = card.preprocessing.encode(_rows(ask, card))
-    if ask.passes and len(x) * samples * card.out_features > PASSES:
+    count = len(rows.files) if isinstance(rows, Images) else len(rows)  # type: ignore[arg-type]
+    samples = _samples(ask, predictor, count)
+    if ask.passes and count * samples * card.out_features > PASSES:
         raise InputError(
-            f"got {len(x)} rows of {samples} samples of {card.out_features} outputs, wanted "
+            f"got {count} rows of {samples} samples of {card.out_features} outputs, wanted "
             f"{PASSES:,} numbers of single passes at most: ask for fewer rows or samples"
         )
-    return Job(ask, predictor, x, samples)
+    return samples
 
 
 def evaluate(job: Job, x: NDArray[np.float32]) -> Statistics:
@@ -79,9 +96,7 @@ def _check_fields(ask: Ask, card: Card) -> None:
         )
 
 
-def _samples(ask: Ask, predictor: Predictor) -> int:
-    rows = ask.rows
-    count = len(rows.files) if isinstance(rows, Images) else len(rows)  # type: ignore[arg-type]
+def _samples(ask: Ask, predictor: Predictor, count: int) -> int:
     weights = predictor.weights
     most = min(EVALUATIONS, WORK // weights)
     if ask.samples == "auto":

@@ -11,9 +11,8 @@ answered (``answers``).
 import asyncio
 import contextlib
 import logging
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,14 @@ import orjson
 
 from mcdrop.predictions import Predictions
 from mcdrop_service import answers
-from mcdrop_service.ask import LOOK, Ask, Body, Reply
+from mcdrop_service.ask import LOOK, Body, Reply
 from mcdrop_service.bodies import read
 from mcdrop_service.coalescing import budget
 from mcdrop_service.faults import refusal
 from mcdrop_service.job import Job, Key, Statistics
 from mcdrop_service.shelf import LoadingError, Shelf
-from mcdrop_service.walks import Step, walk
-from mcdrop_service.wire import Wire
+from mcdrop_service.tasks import Peer, Task
+from mcdrop_service.walks import walk
 
 __all__ = ["Observer", "Worker", "as_it_is"]
 
@@ -55,19 +54,21 @@ class Worker:
         prepare: Callable[[Job], Job] = as_it_is,
     ) -> None:
         self.shelf, self.observers, self.prepare = shelf, observers, prepare
-        self._arrived: list[_Task] = []
-        self._groups: dict[Key, list[_Task]] = {}
-        self._walks: deque[_Task] = deque()
+        self._arrived: list[Task] = []
+        self._groups: dict[Key, list[Task]] = {}
+        self._walks: deque[Task] = deque()
         self._scheduled = False
 
     async def serve(self, path: Path) -> None:
         """Listen at ``path`` until the process ends."""
         with contextlib.suppress(FileNotFoundError):
             path.unlink()  # of a worker that was killed
-        server = await asyncio.get_running_loop().create_unix_server(lambda: _Peer(self), str(path))
+        server = await asyncio.get_running_loop().create_unix_server(
+            lambda: Peer(self.take), str(path)
+        )
         await server.serve_forever()
 
-    def take(self, task: "_Task") -> None:
+    def take(self, task: Task) -> None:
         """An ask has come."""
         self._arrived.append(task)
         self._soon()
@@ -81,8 +82,12 @@ class Worker:
         """One evaluation, after a look at all that has come."""
         self._scheduled = False
         arrived, self._arrived = self._arrived, []
+        alike: dict[object, list[Task]] = {}
         for task in arrived:
-            self._open(task)
+            if not task.over and self._find(task):
+                alike.setdefault(_likeness(task), []).append(task)
+        for tasks in alike.values():
+            self._validate(tasks)
         if self._groups:
             self._evaluate()
         if self._walks:
@@ -90,32 +95,45 @@ class Worker:
         if self._groups or self._walks:
             self._soon()
 
-    def _open(self, task: "_Task") -> None:
-        """Check an ask, and put it where it is evaluated."""
-        if task.over:
-            return
+    def _find(self, task: Task) -> bool:
+        """Read an ask and find its model; false where there is nothing to do, now or ever."""
         later = asyncio.get_running_loop().call_soon_threadsafe
         if task.ask.format == LOOK:
             self.shelf.look().add_done_callback(lambda _: later(self._tell, task))
-            return
+            return False
         try:
             if isinstance(task.ask.rows, Body):
                 task.ask = read(task.ask)
-            ask = task.ask
-            task.job = self.prepare(answers.validate(ask, self.shelf.find(ask.model, ask.version)))
+            task.predictor = self.shelf.find(task.ask.model, task.ask.version)
         except LoadingError as loading:
             loading.done.add_done_callback(lambda _: later(self.take, task))
-            return
+            return False
         except Exception as error:
             task.reply(refusal(error))
-            return
-        if self._alone(task.job):
-            task.walk = walk(task.job)
-            self._walks.append(task)
-        else:
-            self._groups.setdefault(task.job.key, []).append(task)
+            return False
+        return True
 
-    def _tell(self, task: "_Task") -> None:
+    def _validate(self, tasks: Sequence[Task]) -> None:
+        """Check asks that are alike, together; where that fails, each alone."""
+        try:
+            jobs = answers.validate([task.ask for task in tasks], tasks[0].predictor)
+            jobs = [self.prepare(job) for job in jobs]
+        except Exception as error:
+            if len(tasks) == 1:
+                tasks[0].reply(refusal(error))
+            else:
+                for task in tasks:
+                    self._validate([task])
+            return
+        for task, job in zip(tasks, jobs, strict=True):
+            task.job = job
+            if self._alone(job):
+                task.walk = walk(job)
+                self._walks.append(task)
+            else:
+                self._groups.setdefault(job.key, []).append(task)
+
+    def _tell(self, task: Task) -> None:
         """Say what can be answered with."""
         task.reply(Reply(orjson.dumps(self.shelf.state._asdict())))
 
@@ -140,11 +158,11 @@ class Worker:
             self._groups[key] = tasks[count:]
         self._answer(tasks[:count])
 
-    def _answer(self, tasks: Sequence["_Task"]) -> None:
+    def _answer(self, tasks: Sequence[Task]) -> None:
         """Evaluate tasks of one key and reply; where that fails, each alone."""
         if not tasks:
             return
-        layouts: dict[tuple[Any, ...], list[_Task]] = {}
+        layouts: dict[tuple[Any, ...], list[Task]] = {}
         for task in tasks:
             layouts.setdefault(task.job.layout, []).append(task)
         try:
@@ -161,7 +179,7 @@ class Worker:
                 for task in tasks:
                     self._answer([] if task.answered else [task])
 
-    def _reply(self, tasks: Sequence["_Task"], statistics: Statistics, batch: int) -> None:
+    def _reply(self, tasks: Sequence[Task], statistics: Statistics, batch: int) -> None:
         jobs = [task.job for task in tasks]
         found = answers.conclude(jobs, statistics)
         for task, reply in zip(tasks, answers.encode(jobs, found), strict=True):
@@ -193,58 +211,9 @@ class Worker:
                 _log.exception("an observer failed")
 
 
-class _Task:
-    """An ask, who asked, and how far it has come."""
-
-    job: Job
-    walk: Iterator[Step]
-
-    def __init__(self, peer: "_Peer", number: int, ask: Ask) -> None:
-        self._peer, self._number, self._since = peer, number, time.monotonic()
-        self.ask = ask
-        self.answered = self.gone = False
-
-    @property
-    def over(self) -> bool:
-        """Whether nobody waits for it any more."""
-        return self.gone or self.answered or time.monotonic() > self.ask.deadline
-
-    def reply(self, reply: Reply, batch: int = 0) -> None:
-        """Send a reply, with facts about how it was made."""
-        self.answered = not reply.more
-        facts: dict[str, Any] = {"seconds": time.monotonic() - self._since}
-        if batch:
-            card = self.job.predictor.card
-            facts |= {
-                "model": card.name,
-                "version": card.version,
-                "rows": len(self.job.x),
-                "samples": self.job.samples,
-                "batch": batch,
-            }
-        self._peer.send(self._number, *reply.pack(facts))
-        if self.answered:
-            self._peer.tasks.pop(self._number, None)
-
-
-class _Peer(Wire):
-    """The socket to one API process."""
-
-    def __init__(self, worker: Worker) -> None:
-        super().__init__()
-        self._worker = worker
-        self.tasks: dict[int, _Task] = {}
-
-    def got(self, number: int, head: bytes, content: bytes) -> None:
-        """Take an ask, or take one back."""
-        if head:
-            task = self.tasks[number] = _Task(self, number, Ask.unpack(head, content))
-            self._worker.take(task)
-        elif number in self.tasks:
-            self.tasks.pop(number).gone = True
-
-    def lost(self) -> None:
-        """Nobody is there for the answers."""
-        for task in self.tasks.values():
-            task.gone = True
-        self.tasks.clear()
+def _likeness(task: Task) -> object:
+    """Tasks of one likeness may be validated together: arrays of one type, for one model."""
+    rows = task.ask.rows
+    if isinstance(rows, np.ndarray):
+        return task.predictor, rows.dtype, rows.shape[1:]
+    return task
