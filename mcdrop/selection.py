@@ -54,7 +54,8 @@ def select(
     """Write the k rows of ``source`` that are most worth a label, the best first.
 
     The output has the source's columns, if they have names, `FILE` and `ROW` (where a row came
-    from), ``_score``, and the columns of `mcdrop.scoring.columns`. Memory depends on k, not on the source.
+    from), ``_score``, and the columns of `mcdrop.scoring.columns`. Memory depends on k, not on the
+    source.
 
     - ``bald``: epistemic uncertainty (a classification's mutual information in nats);
     - ``entropy``: total uncertainty, in nats;
