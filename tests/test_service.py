@@ -411,12 +411,18 @@ def test_the_documentation_is_complete_and_its_examples_work(client: httpx.Clien
     schema = client.get("/openapi.json").json()
     predict = schema["paths"]["/predict"]["post"]
     assert set(predict["responses"]) == {
-        *("200", "400", "401", "404", "413", "415", "422", "429", "500", "503", "504")
+        *("200", "400", "401", "404", "408", "413", "415", "422", "429", "500", "503", "504")
     }
     content = predict["requestBody"]["content"]["application/json"]
     assert content["schema"] == {"$ref": "#/components/schemas/PredictRequest"}
     answer = predict["responses"]["200"]["content"]["application/json"]["schema"]
     assert answer["discriminator"]["propertyName"] == "task"
+    assert {"application/octet-stream", "application/x-npy"} < set(
+        predict["requestBody"]["content"]
+    )
+    stream = schema["paths"]["/predict/stream"]["post"]["responses"]["200"]["content"]
+    assert list(stream) == ["text/event-stream"]
+    assert {"/health", "/health/live", "/health/ready"} < set(schema["paths"])
     request = schema["components"]["schemas"]["PredictRequest"]
     assert request["additionalProperties"] is False
     assert all("description" in about for about in request["properties"].values())

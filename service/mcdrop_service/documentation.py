@@ -30,8 +30,9 @@ where each of them is in doubt, the row is ambiguous (`aleatoric`).
 _FAILURES = {
     "400": "The body is not JSON, or a model has to be named.",
     "404": "No such model or version.",
+    "408": "The body did not come in time.",
     "413": "The body is too large.",
-    "415": "The body is not declared to be JSON.",
+    "415": "The body's type or encoding is not one that is read.",
     "422": "The rows or options cannot be used.",
     "500": "The model failed on this request; others are answered.",
     "503": "Too many requests are waiting.",
@@ -43,8 +44,22 @@ _ANYWHERE = {
     "429": "The key asks more often than it may.",
 }
 
+_BODIES = {
+    "application/octet-stream": "Little-endian float32, row after row, in the shape that the "
+    "header `x-shape` says; options are in the query string.",
+    "application/x-npy": "A file of `numpy.save`; options are in the query string.",
+    "application/vnd.apache.arrow.stream": "An Arrow IPC stream, uncompressed: a table's columns, "
+    "or one column of lists of numbers; options are in the query string.",
+}
+
+_HEADERS = {
+    "x-shape": "Sizes of a body of float32, as 3,784; one row without it.",
+    "x-timeout": "Seconds the caller waits; the server's limit by default.",
+    "x-request-id": "A name for the request; one is made without it, and comes back.",
+}
+
 _SUMMARIES = {
-    ("/", "get"): "Say that the server runs",
+    ("/", "get"): "Show the playground, for people",
     ("/health", "get"): "Whether every worker is ready",
     ("/info", "get"): "How the server is set up",
     ("/models", "get"): "List the models and what they take",
@@ -74,7 +89,36 @@ def describe(app: FastAPI, repository: Path) -> dict[str, Any]:
     predict["requestBody"]["content"]["application/json"]["examples"] = _examples(repository)
     for status, meaning in _FAILURES.items():
         predict["responses"][status] = _failure(meaning, "Failure")
+    schema["paths"] |= _gate_paths(predict)
     return schema
+
+
+def _gate_paths(predict: dict[str, Any]) -> dict[str, Any]:
+    """What the gate answers, and FastAPI therefore does not know; ``predict`` is completed."""
+    for kind, meaning in _BODIES.items():
+        form = {"type": "string", "format": "binary", "description": meaning}
+        predict["requestBody"]["content"][kind] = {"schema": form}
+    predict["parameters"] = [
+        {"name": name, "in": "header", "description": meaning, "schema": {"type": "string"}}
+        for name, meaning in _HEADERS.items()
+    ]
+    events = "`estimate` after 8, 16, 32, ... passes, each with an answer as of `/predict`; then "
+    events += "`done`, or `error` with what went wrong"
+    stream = {**predict, "operationId": "stream", "summary": "Answer while the passes come"}
+    content = {"text/event-stream": {"schema": {"type": "string", "description": events}}}
+    answered = {"200": {"description": "Server-sent events", "content": content}}
+    stream["responses"] = {**predict["responses"], **answered}
+    unready = {"description": "No worker is there, or the server is stopping."}
+    return {
+        "/predict/stream": {"post": stream},
+        "/health/live": _state("Whether the server answers at all", {}),
+        "/health/ready": _state("Whether requests will be answered", {"503": unready}),
+    }
+
+
+def _state(summary: str, responses: dict[str, Any]) -> dict[str, Any]:
+    found = {"200": {"description": "Yes"}, **responses}
+    return {"get": {"summary": summary, "responses": found}}
 
 
 def _describe_failures(responses: dict[str, Any], *, protocol: bool) -> None:

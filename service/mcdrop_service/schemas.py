@@ -4,7 +4,7 @@ Knows JSON and what each field means to a caller. Refuses to know how the number
 Answers hold finite numbers only, by type.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
@@ -45,8 +45,21 @@ class DeterministicClass(BaseModel):
     probabilities: PerClass = Field(description="probability of each class")
 
 
+_PASSES = "every pass's answer, (T, C), where `passes` was asked for"
+
+
+def _all_optional(schema: dict[str, Any]) -> None:
+    """A request says by `fields` which it wants."""
+    schema.pop("required", None)
+
+
+_chosen = ConfigDict(json_schema_extra=_all_optional)
+
+
 class ClassificationRow(BaseModel):
     """What T passes say about the class of one row. Entropies are in nats."""
+
+    model_config = _chosen
 
     prediction: str = Field(description="the class most probable on average over passes")
     confidence: FiniteFloat = Field(
@@ -76,6 +89,7 @@ class ClassificationRow(BaseModel):
         "many"
     )
     deterministic: DeterministicClass
+    passes: list[list[FiniteFloat]] | None = Field(None, description=_PASSES)
 
 
 class Interval(BaseModel):
@@ -94,6 +108,8 @@ class DeterministicOutput(BaseModel):
 class RegressionRow(BaseModel):
     """What T passes say about the targets of one row, in the targets' own units."""
 
+    model_config = _chosen
+
     mean: PerTarget = Field(description="mean over passes")
     std: PerTarget = Field(description="standard deviation of the prediction: sqrt(total)")
     interval: dict[str, Interval | None] = Field(
@@ -110,6 +126,7 @@ class RegressionRow(BaseModel):
         description="standard error of the mean, from T passes instead of infinitely many"
     )
     deterministic: DeterministicOutput
+    passes: list[list[FiniteFloat]] | None = Field(None, description=_PASSES)
 
 
 class _Answer(BaseModel):
