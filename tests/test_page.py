@@ -160,7 +160,7 @@ def test_a_sample_is_sent_as_it_is(digits: Page, url: str) -> None:
         wait_for_answer(digits)
         assert asked(digits)["inputs"] == [examples["rows"][number - 1]]
         expect(digits.locator(".note")).to_have_text(
-            f"Sample {number}, labeled {examples['labels'][number - 1]}"
+            f"Sample {number}: {examples['labels'][number - 1]}. You can draw on it."
         )
 
 

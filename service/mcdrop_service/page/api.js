@@ -27,8 +27,8 @@ export async function listExamples({ name, version }) {
   return (await send(`models/${name}/versions/${version}/examples`)).json();
 }
 
-/** The answer for the rows of `body`. */
-export const predict = async (body) => (await post("predict", body)).json();
+/** The answer for the rows of `body`; `signal` calls it off. */
+export const predict = async (body, signal) => (await post("predict", body, signal)).json();
 
 /** The answer after 8, 16, 32 ... passes, as the server sends it; `signal` ends the stream. */
 export async function* stream(body, signal) {
@@ -40,7 +40,10 @@ export async function* stream(body, signal) {
     if (done) return;
     const events = (text + value).split(/\r?\n\r?\n/);
     text = events.pop();
-    for (const event of events) yield parse(event);
+    for (const { name, data } of events.map(parse)) {
+      if (name === "error") throw new Refusal(0, data.detail);
+      if (name === "estimate") yield data;
+    }
   }
 }
 
@@ -71,6 +74,7 @@ async function send(path, options = {}, patience = 3) {
   const wait = Number(response.headers.get("retry-after"));
   if (wait && patience) {
     await new Promise((resume) => { setTimeout(resume, 1000 * Math.min(wait, 5)); });
+    options.signal?.throwIfAborted();
     return send(path, options, patience - 1);
   }
   const told = await response.json().catch(() => ({}));

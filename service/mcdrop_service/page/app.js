@@ -37,11 +37,16 @@ async function attempt(task) {
   }
 }
 
+let opened = 0;
+
 /** The page for one model. */
 async function open(model) {
+  opened += 1;
+  const own = opened;
   location.replace(`#${model.name}/${model.version}`);
   document.querySelector("#about").textContent = describe(model);
   const examples = model.shape?.length === 2 ? await api.listExamples(model) : null;
+  if (own !== opened) return; // another model was chosen meanwhile
   let ready = false;
   const change = () => ready && ask();
   const input = createInput(model, examples, change, say);
@@ -50,19 +55,20 @@ async function open(model) {
   const request = createRequest(model, say);
   const body = () => ({ model: model.name, version: model.version, ...options.body() });
 
-  let asks = 0;
+  let calling = new AbortController(); // calls off what follows an answer that was overtaken
   const rest = () => main.removeAttribute("aria-busy");
-  const follow = settled(async () => {
-    const now = asks;
+  const follow = settled(async (signal) => {
+    if (signal.aborted || own !== opened) return;
     await attempt(async () => {
       say(view.spoken());
       const [asked, row] = [body(), input.row()];
-      await Promise.all(view.followers.map((one) => one.follow(asked, row)));
+      await Promise.all(view.followers.map((one) => one.follow(asked, row, signal)));
     });
-    if (now === asks) rest();
+    if (!signal.aborted) rest();
   }, REST);
   const ask = latest(async () => {
-    asks += 1;
+    calling.abort();
+    calling = new AbortController();
     main.setAttribute("aria-busy", "true");
     const done = await attempt(async () => {
       const asked = { ...body(), ...input.row() };
@@ -72,7 +78,7 @@ async function open(model) {
       view.show(answer);
       glance.show(...view.glance());
     });
-    if (done) follow();
+    if (done) follow(calling.signal);
     else rest();
   });
 
@@ -96,6 +102,7 @@ function describe(model) {
 async function start() {
   const models = await api.listModels();
   keyForm.hidden = true;
+  if (!models.length) throw new api.Refusal(0, "There is no model yet: train one, and load this page again.");
   const name = (model) => `${model.name}/${model.version}`;
   const linked = models.findIndex((model) => `#${name(model)}` === location.hash);
   const chosen = Math.max(linked, linked < 0 ? models.findIndex((model) => model.latest) : 0);

@@ -13,7 +13,7 @@ function fact(title, metered = false) {
     element,
     show(text, meaning, part) {
       value.textContent = text;
-      value.classList.toggle("long", text.length > 10);
+      value.dataset.length = text.length > 18 ? "long" : text.length > 10 ? "middle" : "short";
       hint.textContent = meaning;
       if (bar) bar.firstChild.style.transform = `scaleX(${part})`;
     },

@@ -7,7 +7,8 @@ import { short } from "./format.js";
 export function createNumbersInput(size, { minimum, maximum }, change) {
   let row = new Array(size).fill((minimum + maximum) / 2);
   const id = fresh("numbers");
-  const note = h("small", { id: `${id}-note` }, `${size} numbers, ${short(minimum)} to ${short(maximum)} in training`);
+  const note = h("small", { id: `${id}-note` },
+    `${size} numbers, ${short(minimum)} to ${short(maximum)} in training`);
   const area = h("textarea", {
     id, rows: 8, spellcheck: "false", "aria-describedby": `${id}-note`,
     oninput: () => {

@@ -1,7 +1,7 @@
 // The input of a model of pictures: a sample, an upload or a drawing, then turned, noisy, hidden.
 
 import { h } from "./dom.js";
-import { share } from "./format.js";
+import { fixed, share } from "./format.js";
 import { createPad, paint } from "./pad.js";
 import * as pictures from "./picture.js";
 import { slider } from "./sliders.js";
@@ -44,7 +44,7 @@ export function createPictureInput(model, examples, change, say) {
   }
 
   const sliders = [
-    ["angle", { label: "Rotation", min: -180, max: 180, step: 5, show: (v) => `${v}°` }],
+    ["angle", { label: "Rotation", min: -180, max: 180, step: 5, show: (v) => `${fixed(v, 0)}°` }],
     ["noise", { label: "Noise", min: 0, max: 0.6, step: 0.02, show: share }],
     ["hidden", { label: "Occlusion", min: 0, max: 0.8, step: 0.05, show: share }],
   ].map(([name, about]) => slider({ ...about, value: 0 }, (value) => {
@@ -120,7 +120,7 @@ function strip(model, examples, choose) {
     const label = examples.labels[i];
     return h("button", {
       type: "button", "aria-label": `Sample ${i + 1}, labeled ${label}`,
-      onclick: () => choose(picture, `Sample ${i + 1}, labeled ${label}`),
+      onclick: () => choose(picture, `Sample ${i + 1}: ${label}. You can draw on it.`),
     }, canvas);
   });
   return buttons.length

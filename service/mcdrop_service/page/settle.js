@@ -13,17 +13,12 @@ export function createSettle(what, pick) {
   const chart = createChart();
   const hint = `${what} after 8, 16, 32 … passes, give or take two standard errors.`;
   const element = panel("How it settles", hint, chart.element);
-  let ending = new AbortController();
 
-  async function follow(body) {
-    ending.abort();
-    ending = new AbortController();
+  async function follow(body, signal) {
     const points = [];
     const samples = Math.max(MOST, body.samples ?? 0);
-    for await (const { name, data } of stream({ ...body, samples }, ending.signal)) {
-      if (name === "error") return;
-      if (!data?.predictions) continue;
-      points.push({ samples: data.samples, ...pick(data) });
+    for await (const answer of stream({ ...body, samples }, signal)) {
+      points.push({ samples: answer.samples, ...pick(answer) });
       show(points, body.samples);
     }
   }
@@ -38,7 +33,8 @@ export function createSettle(what, pick) {
       log: true,
       xTicks: points.map((point) => point.samples),
       unit: "",
-      label: `${name} after ${points.at(-1).samples} passes: ${plain(mean)}, standard error ${plain(error, 2)}`,
+      label: `${name} after ${points.at(-1).samples} passes: ${plain(mean)}, `
+        + `standard error ${plain(error, 2)}`,
     });
   }
   return { element, follow };

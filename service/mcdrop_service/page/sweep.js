@@ -11,9 +11,9 @@ export function createSweep(input, hint, read) {
   const head = input.chooser ? h("p", { class: "chooser" }, input.chooser) : null;
   const element = panel(input.sweepTitle, hint, head, chart.element);
 
-  async function follow(body) {
+  async function follow(body, signal) {
     const { body: rows, ...place } = input.sweep();
-    const answer = await predict({ ...body, ...rows });
+    const answer = await predict({ ...body, ...rows }, signal);
     chart.draw({ ...place, x: place.at, unit: input.sweepUnit, ...read(answer, place.at) });
   }
   return { element, follow };

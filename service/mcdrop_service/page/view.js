@@ -77,6 +77,6 @@ function arrange(parts, settle, sweep) {
 
 /** What follows once the row rests: the row for the stream, its variants for the sweep. */
 const followers = (settle, sweep) => [
-  { follow: (asked, row) => settle.follow({ ...asked, ...row }) },
-  ...(sweep ? [{ follow: (asked) => sweep.follow(asked) }] : []),
+  { follow: (asked, row, signal) => settle.follow({ ...asked, ...row }, signal) },
+  ...(sweep ? [{ follow: (asked, row, signal) => sweep.follow(asked, signal) }] : []),
 ];
