@@ -75,22 +75,24 @@ def product_rate() -> float:
     return 512**3 / interleave({"product": lambda: torch.mm(a, b)}, rounds=5)["product"]
 
 
-def useful(name: str) -> float:
+def useful(name: str, samples: int) -> float:
     """Multiplications a row needs: the trunk once, kept units of every pass."""
     widths, rates = NETWORKS[name]
     kept = [1 - rate for rate in rates] + [1.0]
     first = next(i for i, rate in enumerate(rates) if rate)
     trunk = sum(widths[i] * widths[i + 1] for i in range(first))
     tail = sum(widths[i] * kept[i] * widths[i + 1] * kept[i + 1] for i in range(first, len(rates)))
-    return trunk + SAMPLES * tail
+    return trunk + samples * tail
 
 
-def measure(name: str, rows: int, setting: str, *, rounds: int, rate: float) -> dict[str, object]:
+def measure(
+    name: str, rows: int, setting: str, *, rounds: int, rate: float, samples: int = SAMPLES
+) -> dict[str, object]:
     """One row of the table."""
     network, x = build(name).eval(), torch.randn(rows, NETWORKS[name][0][0])
-    posterior = Posterior(network, SAMPLES, **SETTINGS[setting])  # type: ignore[arg-type]
+    posterior = Posterior(network, samples, **SETTINGS[setting])  # type: ignore[arg-type]
     work = rows * sum(a * b for a, b in zip(*(NETWORKS[name][0][i:] for i in (0, 1)), strict=False))
-    passes = min(SAMPLES, max(2, math.ceil(1e10 / work)))
+    passes = min(samples, max(2, math.ceil(1e10 / work)))
     cases: dict[str, Callable[[], object]] = {
         "plain": lambda: plain_loop(network, x, passes),
         "one": lambda: forward(network, x),
@@ -98,7 +100,7 @@ def measure(name: str, rows: int, setting: str, *, rounds: int, rate: float) -> 
     }
     times = interleave(cases, rounds=rounds)
     one, ours = times["one"], times["ours"]
-    loop = one + (times["plain"] - one) * SAMPLES / passes
+    loop = one + (times["plain"] - one) * samples / passes
     return {
         "network": name,
         "rows": rows,
@@ -106,7 +108,7 @@ def measure(name: str, rows: int, setting: str, *, rounds: int, rate: float) -> 
         "ours ms": ours * 1e3,
         "x": loop / ours,
         "d": ours / one,
-        "peak": useful(name) * rows / ours / rate,
+        "peak": useful(name, samples) * rows / ours / rate,
     }
 
 
