@@ -44,6 +44,7 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 
 docs: $(STAMP)  ## The documentation, in site/, for any web server or for a look with a browser.
+	$(BIN)/python docs/readme.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 figures: $(STAMP)  ## The documentation's figures, made again: needs data sets and ten minutes.

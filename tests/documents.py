@@ -54,9 +54,9 @@ def blocks(page: Path) -> list[Block]:
     return found
 
 
-def load_hook(name: str) -> Any:
-    """The module ``docs/hooks/NAME.py``, which MkDocs loads by its path."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "docs" / "hooks" / f"{name}.py")
+def load_document(name: str) -> Any:
+    """The module ``docs/NAME.py``, which belongs to no package."""
+    spec = importlib.util.spec_from_file_location(Path(name).name, ROOT / "docs" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
