@@ -5,7 +5,7 @@ HTTP and files of rows.
 """
 
 from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mcdrop.calibration import Reference
 from mcdrop.errors import InputError
+from mcdrop.held import Held
 from mcdrop.network import DropoutMLP
 from mcdrop.posterior import Posterior
 from mcdrop.predictions import Predictions
@@ -27,6 +28,9 @@ AUTO_LIMIT = 1000
 """Most passes of a row where samples are "auto"."""
 _TOLERANCE = 0.01
 
+_HELD = 512 << 20  # bytes of thinned networks
+_LARGEST = 256 << 20  # of one posterior's; the engine keeps no more
+
 Samples = int | Literal["auto"] | None
 """Passes T: a number, as many as needed, or None for the model's own number."""
 
@@ -39,17 +43,24 @@ class Predictor:
         network: the dropout network, in eval mode; never changed.
         reference: what it made of its calibration rows.
         folder: where it was loaded from, for other processes to load it too; None if from nowhere.
+
+    Thinned networks are kept between calls, in ``held``, which predictors may share; one of its
+    own has room for some hundred MB.
     """
 
     def __init__(
-        self, card: Card, network: DropoutMLP, reference: Reference, folder: Path | None = None
+        self,
+        card: Card,
+        network: DropoutMLP,
+        reference: Reference,
+        folder: Path | None = None,
+        held: Held[Posterior] | None = None,
     ) -> None:
         self.card = card
         self.network = network
         self.reference = reference
         self.folder = folder
-        # A posterior keeps its plan of thinned networks; few (samples, seed) pairs are in use.
-        self._posterior = lru_cache(maxsize=4)(self._build_posterior)
+        self._held = Held[Posterior](_HELD) if held is None else held
 
     def predict(
         self,
@@ -127,15 +138,22 @@ class Predictor:
             raise InputError(f"samples is {samples}: give 1 to {SAMPLES_LIMIT} passes")
         if not 0 <= seed < 2**63:
             raise InputError(f"seed is {seed}: give 0 to 2**63 - 1")
-        return self._posterior(samples, seed)
+        # A posterior keeps its thinned networks, of half the weights or more: up to 4 bytes each.
+        size = min(4 * samples * self.weights, _LARGEST)
+        make = partial(self._build_posterior, samples, seed)
+        return self._held.get(self, (samples, seed), size, make)
 
     def _build_posterior(self, samples: int, seed: int) -> Posterior:
         card = self.card
         return Posterior(self.network, samples, seed, task=card.task, **card.calibration.options)
 
 
-def load(path: Path | str) -> Predictor:
+def load(path: Path | str, held: Held[Posterior] | None = None) -> Predictor:
     """The model at ``path``: ``models/<name>`` (latest version) or ``models/<name>/<version>``.
+
+    Args:
+        path: of the model or of the version.
+        held: where thinned networks are kept; predictors may share it.
 
     Raises:
         RepositoryError: there is no such model, or its files are incomplete or altered.
@@ -145,4 +163,4 @@ def load(path: Path | str) -> Predictor:
     """
     folder = locate(Path(path))
     card = read_card(folder)
-    return Predictor(card, load_network(folder, card), load_reference(folder, card), folder)
+    return Predictor(card, load_network(folder, card), load_reference(folder, card), folder, held)

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"errors"},
+    {"errors", "held"},
     {"uncertainty", "arguments"},
     {
         "recipe",

@@ -10,6 +10,7 @@ __all__ = [
     "DRAIN",
     "EVALUATIONS",
     "HELD_BYTES",
+    "HELD_NETWORKS",
     "IMAGE_BYTES",
     "INLINE_BYTES",
     "PASSES",
@@ -45,6 +46,9 @@ INLINE_BYTES = 64 * 2**10
 
 PASSES = 1_000_000
 """Numbers of single passes in an answer: rows times samples times outputs."""
+
+HELD_NETWORKS = 2**30
+"""Bytes of thinned networks that a worker keeps, of all models, samples and seeds together."""
 
 IMAGE_BYTES = 4 * 2**20
 """Bytes of an image that is sent as a file."""

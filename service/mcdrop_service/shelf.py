@@ -19,10 +19,12 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from mcdrop.errors import RepositoryError
+from mcdrop.held import Held
+from mcdrop.posterior import Posterior
 from mcdrop.predictor import Predictor, load
 from mcdrop.repository import list_models, resolve
 from mcdrop_service.ask import RefusedError
-from mcdrop_service.limits import PREDICTORS
+from mcdrop_service.limits import HELD_NETWORKS, PREDICTORS
 
 __all__ = ["LoadingError", "Shelf", "State", "unloaded"]
 
@@ -77,6 +79,7 @@ class Shelf:
         self._names: list[str] = []  # of all models, ascending
         self._served: dict[str, Predictor] = {}
         self._kept: OrderedDict[Path, _Kept] = OrderedDict()
+        self._held = Held[Posterior](HELD_NETWORKS)
         self._broken: dict[Path, Identity] = {}
         self._wanted: queue.SimpleQueue[tuple[Path | None, Future[None]]] = queue.SimpleQueue()
         self._lock = threading.Lock()  # of `_kept`, which both threads change
@@ -184,7 +187,7 @@ class Shelf:
         if identity is None or self._broken.get(path) == identity:
             return None
         try:
-            predictor = load(path)
+            predictor = load(path, self._held)
             predictor.predict(predictor.card.preprocessing.example())
         except Exception as error:  # one sick model must not keep others from being served
             _log.error("cannot serve %s version %s: %s", path.parent.name, path.name, error)
