@@ -247,3 +247,20 @@ def test_calibrated_answers_can_be_cut_and_joined() -> None:
     joined = type(answer).concatenate(parts)
     assert np.array_equal(joined.prediction_set, answer.prediction_set)
     assert (len(joined), joined.level) == (10, answer.level)
+
+
+def test_intervals_of_a_learned_variance_cover_though_it_is_wrong() -> None:
+    """Noise of .2 to 2 that the network takes for half as much: widths follow it, scaled."""
+    rng = np.random.default_rng(0)
+
+    def case(rows: int) -> tuple[Regression, np.ndarray]:
+        noise, mean = rng.uniform(0.2, 2, size=(rows, 1)), rng.normal(size=(rows, 1))
+        answer = summarize_outputs(mean[None].repeat(3, 0), mean, (noise / 2) ** 2, 4.0)
+        return answer, mean + noise * rng.normal(size=(rows, 1))
+
+    reference = Reference.measure(CalibrationRecipe(), *case(2000), *case(10))
+    new, y = case(8000)
+    found = reference.apply(new, 0.9)
+    inside = (found.lower <= y) & (y <= found.upper)  # type: ignore[union-attr]
+    for part in (new.std < 0.3, new.std > 0.8):
+        assert inside[part].mean() == pytest.approx(0.9, abs=0.03)

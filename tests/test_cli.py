@@ -27,7 +27,8 @@ def invoke(*arguments: object) -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    "command", ["", "train", "compare", "search", "serve", "score", "predict", "models"]
+    "command",
+    ["", "train", "compare", "search", "serve", "score", "predict", "models", "evaluate", "select"],
 )
 def test_help_describes_every_option(command: str) -> None:
     code, text = invoke(*([command] if command else []), "--help")
@@ -94,6 +95,19 @@ def test_predict_answers_for_one_row(tmp_path: Path) -> None:
     assert code == 0
     for word in ("tiny version 1, 20 passes, seed 0", "confidence", "epistemic", "aleatoric"):
         assert word in text
+
+
+def test_predict_takes_as_many_passes_as_it_needs(tmp_path: Path) -> None:
+    save_random_classifier(tmp_path)
+    row = json.dumps(random_pixels(1)[0].tolist())
+    options = ("--repository", tmp_path, "--samples", "auto", "--tolerance")
+    few, many = (invoke("predict", row, *options, size)[1] for size in (0.5, 0.01))
+    assert "tiny version 1, 32 passes" in few
+    assert int(many.split("version 1, ")[1].split()[0]) > 32
+    for bad in ("none", "0", "10001"):
+        code, text = invoke("predict", row, "--repository", tmp_path, "--samples", bad)
+        assert code == 2
+        assert "neither auto nor a number" in " ".join(text.replace("│", " ").split())
 
 
 def test_score_writes_a_row_per_row(tmp_path: Path) -> None:

@@ -236,3 +236,11 @@ def test_estimates_carry_interval_and_rows() -> None:
     assert one.low < 2 < one.high
     nothing = metrics.estimate(metrics.auroc, np.arange(3.0), np.zeros(3, bool))
     assert np.isnan([nothing.value, nothing.low, nothing.high]).all()
+
+
+def test_width_and_sharpness_are_in_the_targets_unit() -> None:
+    lower, variance = np.array([[0.0], [1.0]]), np.array([[4.0], [16.0]])
+    assert metrics.interval_width(lower, lower + np.array([[1.0], [3.0]])) == 2
+    assert metrics.interval_width(lower, np.array([[1.0], [np.inf]])) == np.inf
+    assert metrics.sharpness(variance) == pytest.approx(np.sqrt(10), rel=1e-15)
+    assert metrics.sharpness(25 * variance) == pytest.approx(5 * np.sqrt(10), rel=1e-15)

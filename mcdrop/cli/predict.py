@@ -11,7 +11,15 @@ from rich.table import Table
 
 from mcdrop.cli.console import show
 from mcdrop.cli.find import load_predictor
-from mcdrop.cli.options import MODELS, Model, Repository, Samples, Seed, Version
+from mcdrop.cli.options import (
+    MODELS,
+    AutoSamples,
+    Model,
+    Repository,
+    Seed,
+    Tolerance,
+    Version,
+)
 from mcdrop.errors import InputError
 
 __all__ = ["predict"]
@@ -24,14 +32,15 @@ def predict(
     root: Repository = MODELS,
     model: Model = None,
     version: Version = None,
-    samples: Samples = None,
+    samples: AutoSamples = None,
+    tolerance: Tolerance = None,
     seed: Seed = 0,
 ) -> None:
     """Answer for one row, and say how far to trust the answer."""
     from mcdrop.scoring import columns
 
     predictor = load_predictor(root, model, version)
-    answer = predictor.predict([_parse_row(row)], samples=samples, seed=seed)
+    answer = predictor.predict([_parse_row(row)], samples, seed, tolerance=tolerance)
     card = predictor.card
     title = f"{card.name} version {card.version}, {answer.samples} passes, seed {seed}"
     table = Table(title=title, box=SIMPLE)

@@ -42,7 +42,7 @@ def value_numbers(evidence: Evidence) -> Tree:
         "difference": {"rmse": _gain(served, y)},
         "conformal": _conformal(served, y, evidence.predictor),
         "gaussian": _gaussian(served, y),
-        "sharpness": estimate(np.mean, served.std),
+        "sharpness": estimate(metrics.sharpness, served.total),
     }
     if evidence.strange_served is not None:
         strange = row_epistemic(evidence.strange_served)
@@ -92,7 +92,7 @@ def _conformal(served: ValuePredictions, y: Floats, predictor: Predictor) -> dic
         "level": served.level,
         "coverage": share(covered[:, 0]) if len(targets) == 1 else estimate(np.mean, covered),
         "chance": coverage_range(calibrated, len(y), served.level),
-        "width": estimate(np.mean, served.upper - served.lower),
+        "width": estimate(metrics.interval_width, served.lower, served.upper),
         "targets": {name: share(covered[:, c]) for c, name in enumerate(targets)},
     }
 
@@ -104,5 +104,5 @@ def _gaussian(served: ValuePredictions, y: Floats) -> dict[str, Any]:
     return {
         "level": _GAUSSIAN,
         "coverage": share(covered[:, 0]) if y.shape[1] == 1 else estimate(np.mean, covered),
-        "width": estimate(np.mean, upper - lower),
+        "width": estimate(metrics.interval_width, lower, upper),
     }

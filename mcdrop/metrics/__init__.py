@@ -22,9 +22,11 @@ from mcdrop.metrics.regression import (
     crps_gaussian,
     gaussian_nll,
     interval_coverage,
+    interval_width,
     mc_log_likelihood,
     quantile_calibration_error,
     rmse,
+    sharpness,
 )
 from mcdrop.metrics.selective import augrc, aupr, aurc, auroc, coverage_at_risk, fpr95
 from mcdrop.uncertainty import Classification, Regression
@@ -48,11 +50,13 @@ __all__ = [
     "fpr95",
     "gaussian_nll",
     "interval_coverage",
+    "interval_width",
     "mc_log_likelihood",
     "nll",
     "quantile_calibration_error",
     "rmse",
     "share",
+    "sharpness",
     "summarize",
 ]
 

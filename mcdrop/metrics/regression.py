@@ -12,9 +12,11 @@ __all__ = [
     "crps_gaussian",
     "gaussian_nll",
     "interval_coverage",
+    "interval_width",
     "mc_log_likelihood",
     "quantile_calibration_error",
     "rmse",
+    "sharpness",
 ]
 
 Floats = NDArray[np.float64]
@@ -60,6 +62,19 @@ def crps_gaussian(mean: Floats, variance: Floats, targets: Floats) -> float:
 def interval_coverage(lower: Floats, upper: Floats, targets: Floats) -> float:
     """Share of targets within [lower, upper]."""
     return float(np.mean((lower <= targets) & (targets <= upper)))
+
+
+def interval_width(lower: Floats, upper: Floats) -> float:
+    """Mean width of intervals, in the target's unit; infinite if one of them is."""
+    return float(np.mean(upper - lower))
+
+
+def sharpness(variance: Floats) -> float:
+    """Root mean predicted variance, in the target's unit: smaller says more, if calibrated.
+
+    Of forecasts that are calibrated the sharpest is the best (Gneiting, Balabdaoui & Raftery 2007).
+    """
+    return float(np.sqrt(np.mean(variance)))
 
 
 def quantile_calibration_error(mean: Floats, variance: Floats, targets: Floats) -> float:
