@@ -404,3 +404,14 @@ def test_other_processes_need_to_know_where_the_model_is(predictor, source) -> N
     adrift = mcdrop.Predictor(predictor.card, predictor.network, predictor.reference)
     with pytest.raises(InputError, match=r"mcdrop\.load"):
         score(adrift, source, source.with_suffix(".csv"), samples=1, workers=2)
+
+
+def test_the_documentation_names_every_column() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "scoring.md").read_text()
+    cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    classes = SimpleNamespace(task="classification", targets=(), classes=("<class>",))
+    values = SimpleNamespace(task="regression", targets=("y",), classes=())
+    told = [name for cell in cells for name in cell.replace("`", "").replace(",", " ").split()]
+    for card in (classes, values):
+        names = schema(card, mc_error=True).names
+        assert names in [told[i : i + len(names)] for i in range(len(told))]

@@ -368,3 +368,19 @@ def test_pictures_become_what_the_model_was_trained_on(tmp_path, small, rng) -> 
 def test_blocks_are_whole_row_blocks_of_the_posterior() -> None:
     assert CHUNK % block_sizes.BLOCK == 0
     assert block_sizes.BLOCK % 4096 == 0
+
+
+@pytest.mark.parametrize("done", [frozenset(), frozenset({1, 4, 5})])
+def test_a_large_piece_is_shared_out_to_workers(tmp_path, small, monkeypatch, done) -> None:
+    from mcdrop.scoring import scoring
+
+    monkeypatch.setattr(scoring, "_SHARE", 2)
+    path = write(tmp_path / "a.npz", pixels(40))  # one piece of seven chunks
+    sources = Sources(find(str(path)), IMAGE, ["_row"])
+    plan = scoring._Plan(sources, done, shared=True)
+    shares = [[c.number for c in sources.chunks(piece, skip)] for piece, skip in plan]
+    left = [i for i in range(7) if i not in done]
+    assert shares == [left[i : i + 2] for i in range(0, len(left), 2)]
+    assert (plan.rows, plan.chunks) == (40, 7)
+    alone = [*scoring._Plan(sources, done, shared=False)]
+    assert [[c.number for c in sources.chunks(*work)] for work in alone] == [left]

@@ -64,6 +64,10 @@ class Journal:
     Args:
         folder: see `place`.
 
+    Attributes:
+        records: of the committed chunks, by number.
+        rows: their rows, those rejected counted in.
+
     Raises:
         DataError: another process is at it, or the folder cannot be made.
     """
@@ -71,6 +75,7 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.records: dict[int, Record] = {}
+        self.rows = 0
         self._ours = True
         try:
             (folder / "chunks").mkdir(parents=True, exist_ok=True)
@@ -97,11 +102,6 @@ class Journal:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
 
-    @property
-    def rows(self) -> int:
-        """Rows of the committed chunks, those rejected counted in."""
-        return sum(record.rows + record.rejected for record in self.records.values())
-
     def begin(self, job: Mapping[str, str]) -> None:
         """Start, or go on with the same job.
 
@@ -113,7 +113,8 @@ class Journal:
             self._check(json.loads(path.read_text()), dict(job))
         else:
             _write(path, json.dumps(dict(job), indent=1).encode())
-        self.records = {record.chunk: record for record in self._read()}
+        for record in self._read():
+            self._count(record)
         lines = "".join(map(_line, self.records.values()))
         _write(self.folder / "manifest.jsonl", lines.encode())  # without what was cut off
         self._manifest = (self.folder / "manifest.jsonl").open("a")
@@ -123,7 +124,7 @@ class Journal:
         if self._manifest and record.chunk not in self.records:
             self._manifest.write(_line(record))
             self._manifest.flush()
-        self.records[record.chunk] = record
+            self._count(record)
 
     def table(self, chunk: int) -> pa.Table:
         """The answers of a committed chunk, mapped from its file."""
@@ -137,6 +138,10 @@ class Journal:
     def finish(self) -> None:
         """Forget the scoring, whose output is in its place."""
         self.records = {}
+
+    def _count(self, record: Record) -> None:
+        self.records[record.chunk] = record
+        self.rows += record.rows + record.rejected
 
     def _check(self, there: dict[str, str], here: dict[str, str]) -> None:
         names = [name for name in here | there if here.get(name) != there.get(name)]

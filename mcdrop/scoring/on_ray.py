@@ -37,10 +37,10 @@ def on_ray(work: Sequence[Work], job: Job, model: Path, workers: int) -> Iterato
     ray = _ray()
     if not ray.is_initialized():
         ray.init(log_to_driver=False)  # the cluster of RAY_ADDRESS, a running one, or a new one
-    data = ray.data
-    data.DataContext.get_current().enable_progress_bars = False
     files = {file.name: file.read_bytes() for file in model.iterdir() if file.is_file()}
-    made = data.from_items(list(map(_item, work)), override_num_blocks=len(work)).map_batches(
+    pieces = ray.data.from_items(list(map(_item, work)), override_num_blocks=len(work))
+    pieces.context.enable_progress_bars = False  # the caller has one
+    made = pieces.map_batches(
         _Actor,
         fn_constructor_args=(job, f"{model.parent.name}/{model.name}", ray.put(files)),
         batch_size=1,

@@ -35,6 +35,8 @@ from mcdrop.scoring.writing import Format, Output, check_output
 
 __all__ = ["score"]
 
+_SHARE = 16  # chunks of a large piece for one worker: what comes before them is read in vain
+
 Progress = Callable[[int, int | None], None]
 
 
@@ -116,7 +118,8 @@ def score(
         about = _about(predictor, job)
         schema = scorer.schema.with_metadata(about)
         journal.begin(about | _identity(predictor, job) | {"format": kind})
-        plan = _Plan(scorer.sources, frozenset(journal.records))
+        shared = workers > 1 or on == "ray"
+        plan = _Plan(scorer.sources, frozenset(journal.records), shared=shared)
         resumed = journal.rows
         assembly = Assembly(
             journal, Output(journal.folder / "output", schema, kind, many=many), job
@@ -146,13 +149,15 @@ def score(
 class _Plan:
     """The pieces that have something left to do; rows and chunks of all, once it is gone through.
 
+    Large pieces are shared out, if there is more than one worker.
+
     Attributes:
         rows: rows in all; None until all files have been looked at.
         chunks: chunks so far.
     """
 
-    def __init__(self, sources: Sources, done: frozenset[int]) -> None:
-        self._sources, self._done = sources, done
+    def __init__(self, sources: Sources, done: frozenset[int], *, shared: bool) -> None:
+        self._sources, self._done, self._shared = sources, done, shared
         self.rows: int | None = None
         self.chunks = 0
 
@@ -161,9 +166,10 @@ class _Plan:
         for piece in self._sources.plan():
             rows += piece.run.rows
             self.chunks = piece.chunks.stop
-            done = self._done.intersection(piece.chunks)
-            if len(done) < len(piece.chunks):
-                yield piece, done
+            left = [number for number in piece.chunks if number not in self._done]
+            share = _SHARE if self._shared else len(left) or 1
+            for start in range(0, len(left), share):
+                yield piece, frozenset(piece.chunks) - set(left[start : start + share])
         self.rows = rows
 
 

@@ -128,18 +128,16 @@ class Sources:
             raise DataError(f"{self._files[0].name}: holds no rows: give at least one")
 
     def chunks(self, piece: Piece, skip: Container[int]) -> Iterator[Chunk]:
-        """The chunks of a piece, but those to skip."""
-        held: list[Raw] = []
+        """The chunks of a piece, but those to skip; it is read up to the last of them."""
+        last = max((number for number in piece.chunks if number not in skip), default=-1)
         number = piece.chunk
         with reading(self._files[piece.source].name):
-            for raw in self._source(piece.source).read(piece.run, piece.first):
-                held.append(raw)
-                if sum(map(_count, held)) >= CHUNK:
-                    if number not in skip:
-                        yield self._chunk(number, held)
-                    number, held = number + 1, []
-            if held and number not in skip:
-                yield self._chunk(number, held)
+            for raws in _chunked(self._source(piece.source).read(piece.run, piece.first)):
+                if number not in skip:
+                    yield self._chunk(number, raws)
+                if number >= last:
+                    return
+                number += 1
 
     def _chunk(self, number: int, raws: list[Raw]) -> Chunk:
         done = [block for raw in raws for block in blocks(raw)]
@@ -160,5 +158,13 @@ class Sources:
         return source
 
 
-def _count(raw: Raw) -> int:
-    return len(raw.kept) + len(raw.rejected)
+def _chunked(raws: Iterator[Raw]) -> Iterator[list[Raw]]:
+    """Blocks as they were read, as many as make a chunk."""
+    held: list[Raw] = []
+    for raw in raws:
+        held.append(raw)
+        if sum(len(one.kept) + len(one.rejected) for one in held) >= CHUNK:
+            yield held
+            held = []
+    if held:
+        yield held

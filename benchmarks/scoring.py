@@ -1,0 +1,201 @@
+"""Scoring files: against the posterior alone, against the loop users write, and how memory grows.
+
+Parquet to Parquet and CSV to CSV, T=100, against `Predictor.evaluate` on the same rows in memory
+and against pandas.read_csv, model.train(), T forwards in batches of 1,024 and to_csv (on fewer
+rows); cases in turn, medians, one thread of PyTorch. Three times a row: wall time; processor time
+of all threads; and processor time of the thread that answers. Where others use the machine, wall
+times are theirs too. Reading and writing overlap with answering, so the rows a second of a machine
+that has a processor to spare for them are set by the thread that answers: `of alone` is the
+posterior's time over that thread's; `of alone, all` counts every thread's as if nothing overlapped.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import torch
+
+import mcdrop
+from benchmarks.harness import report
+from mcdrop import repository
+from mcdrop.calibration import Reference
+from mcdrop.data.images import idx_images
+from mcdrop.data.preprocessing import ArrayPreprocessing
+from mcdrop.network import build_network
+from mcdrop.recipe import CalibrationRecipe, Recipe
+from mcdrop.scoring import score
+
+SAMPLES = 100
+LOOP_ROWS = 2048
+
+Row = dict[str, Any]
+
+
+def save_model(root: Path, hidden: list[int], preprocessing: ArrayPreprocessing) -> Path:
+    """An untrained classifier of ten classes: as fast as a trained one."""
+    recipe = Recipe.model_validate(
+        {"data": {"source": "digits"}, "network": {"hidden": hidden, "dropout": 0.5}}
+    )
+    rng = np.random.default_rng(0)
+    reference = Reference(
+        CalibrationRecipe(),
+        scores=rng.random(1000),
+        epistemic=np.sort(rng.random(1000)),
+        labels=rng.integers(0, 10, 1000),
+        confidence=rng.random(1000),
+        errors=rng.random(1000) < 0.1,
+        pilot_confidence=rng.random(1000),
+        pilot_errors=rng.random(1000) < 0.1,
+    )
+    width = preprocessing.features
+    network = build_network(recipe.network, width, 10, torch.Generator().manual_seed(0))
+    fields = {
+        **{"created": datetime.now(UTC), "task": "classification", "classes": tuple("0123456789")},
+        **{"targets": (), "in_features": width, "samples": SAMPLES, "calibration": {}},
+        **{"recipe": recipe, "preprocessing": preprocessing, "metrics": {}},
+        **{"rows": {"train": 1, "validation": 1, "calibration": 1000, "test": 1}},
+        **{"data_fingerprint": "none", "libraries": {}},
+    }
+    return repository.save(root, f"widths-{width}", network, reference, fields)
+
+
+class Stage:
+    """Processor time of the threads that answer, while a case runs."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def watch(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """``function``, timed."""
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            began = time.thread_time()
+            try:
+                return function(*arguments, **options)
+            finally:
+                self.seconds += time.thread_time() - began
+
+        return call
+
+
+def timed(case: Callable[[], object], stage: Stage) -> tuple[float, float, float]:
+    """Seconds of the wall, of all threads, and of those that answer."""
+    stage.seconds = 0.0
+    wall, processor = time.perf_counter(), time.process_time()
+    case()
+    return time.perf_counter() - wall, time.process_time() - processor, stage.seconds
+
+
+def medians(
+    cases: dict[str, Callable[[], object]], stage: Stage, rounds: int
+) -> dict[str, tuple[float, ...]]:
+    """Median times of cases that are run in turn."""
+    times: dict[str, list[tuple[float, ...]]] = {name: [] for name in cases}
+    for i in range(rounds + 1):
+        for name, case in cases.items():
+            found = timed(case, stage)
+            if i:  # the first round makes plans and fills caches
+                times[name].append(found)
+    return {
+        name: tuple(statistics.median(column) for column in zip(*found, strict=True))
+        for name, found in times.items()
+    }
+
+
+def user_loop(network: torch.nn.Module, source: Path, target: Path) -> None:
+    """What is usually written to score a file by MC dropout."""
+    frame = pd.read_csv(source)
+    x = torch.tensor(frame.to_numpy(np.float32) / 255)
+    network.train()
+    parts = []
+    with torch.no_grad():
+        for batch in x.split(1024):
+            parts.append(torch.stack([network(batch).softmax(-1) for _ in range(SAMPLES)]))
+    network.eval()
+    p = torch.cat(parts, dim=1)
+    mean = p.mean(0)
+    total = torch.special.entr(mean).sum(-1)
+    aleatoric = torch.special.entr(p).sum(-1).mean(0)
+    columns = {"prediction": mean.argmax(-1), "total": total, "aleatoric": aleatoric}
+    columns["epistemic"] = total - aleatoric
+    columns |= {f"probability_{c}": mean[:, c] for c in range(10)}
+    columns |= {f"std_{c}": p.std(0)[:, c] for c in range(10)}
+    pd.DataFrame({name: values.numpy() for name, values in columns.items()}).to_csv(target)
+
+
+def against(folder: Path, pixels: np.ndarray, rounds: int) -> list[Row]:
+    """Scoring against the posterior alone and against the loop."""
+    preprocessing = ArrayPreprocessing(shape=(28, 28), scale=1 / 255, mean=0, std=1)
+    predictor = mcdrop.load(save_model(folder / "models", [256, 128], preprocessing))
+    flat = pa.array(pixels.reshape(-1))
+    lists = pa.table({"x": pa.FixedSizeListArray.from_arrays(flat, 784)})
+    columns = pa.table({f"p{i}": column for i, column in enumerate(pixels.T)})
+    pq.write_table(lists, folder / "lists.parquet")
+    pq.write_table(columns, folder / "columns.parquet")
+    pa_csv.write_csv(columns, folder / "rows.csv")
+    pa_csv.write_csv(columns.slice(0, LOOP_ROWS), folder / "few.csv")
+    x = preprocessing.encode(pixels)
+    stage = Stage()
+    predictor.evaluate = stage.watch(predictor.evaluate)  # type: ignore[method-assign]
+    times = medians(
+        {
+            "posterior alone": lambda: predictor.evaluate(x),
+            "parquet, a list": lambda: score(
+                predictor, folder / "lists.parquet", folder / "o.parquet"
+            ),
+            "parquet, 784 columns": lambda: score(
+                predictor, folder / "columns.parquet", folder / "o.parquet"
+            ),
+            "csv": lambda: score(predictor, folder / "rows.csv", folder / "o.csv"),
+            "loop": lambda: user_loop(predictor.network, folder / "few.csv", folder / "l.csv"),
+        },
+        stage,
+        rounds,
+    )
+    alone = times["posterior alone"]
+    loop = times["loop"][1] / LOOP_ROWS
+    found = []
+    for name, (wall, processor, answering) in times.items():
+        rows = LOOP_ROWS if name == "loop" else len(pixels)
+        share = rows / len(pixels)
+        found.append(
+            {
+                "case": name,
+                "rows": rows,
+                "wall us": wall / rows * 1e6,
+                "all us": processor / rows * 1e6,
+                "answering us": answering / rows * 1e6,
+                "of alone": share * alone[2] / answering if answering else 0.0,
+                "of alone, all": share * alone[1] / processor,
+                "x of loop": loop / (processor / rows),
+            }
+        )
+    return found
+
+
+def main() -> None:
+    """Measure and report."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer rows and rounds, no file")
+    parser.add_argument("--data-root", type=Path, help="folder of Fashion-MNIST")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    images, _ = idx_images("fashion-mnist", "train", arguments.data_root)
+    pixels = images.reshape(-1, 784)[: 16384 if arguments.quick else 32768]
+    with tempfile.TemporaryDirectory() as folder:
+        rows = against(Path(folder), pixels, 1 if arguments.quick else 3)
+    report("scoring", rows, quick=arguments.quick, samples=SAMPLES)
+
+
+if __name__ == "__main__":
+    main()
