@@ -22,10 +22,13 @@ from mcdrop_service.headers import SecureHeaders
 from mcdrop_service.job import Job
 from mcdrop_service.keys import Keyring, read_keys
 from mcdrop_service.levels import AdaptiveLevels
+from mcdrop_service.origins import SameOrigin
 from mcdrop_service.settings import Settings
+from mcdrop_service.shadow import Shadow
+from mcdrop_service.tally import Tally
 from mcdrop_service.tracing import Tracing, provider_of
 from mcdrop_service.v2_errors import V2Errors
-from mcdrop_service.watch import Seen, Watch
+from mcdrop_service.watch import Watch
 from mcdrop_service.windows import Windows
 from mcdrop_service.worker import Observer, as_it_is
 
@@ -38,6 +41,8 @@ _ANSWERED = frozenset({"/predict", "/predict/stream", "/health", "/health/live",
 def observers_of(settings: Settings, folder: Path) -> list[Observer]:
     """Who is told in the workers of what they have answered."""
     found: list[Observer] = [metrics.observe, Windows(folder, settings.drift_rows)]
+    if settings.shadow:
+        found.append(Shadow(settings.repository, settings.shadow, metrics.count_difference))
     if settings.feedback is not None:
         found.append(Keeper(settings.feedback.resolve(), settings.feedback_rows))
     return found
@@ -76,6 +81,7 @@ def _cover(app: FastAPI, settings: Settings) -> None:
     """Put layers around the app, the innermost first."""
     keys = read_keys([key.get_secret_value() for key in settings.keys], settings.keys_file)
     app.add_middleware(Guard, ring=Keyring(keys), doors=settings.open)
+    app.add_middleware(SameOrigin, allowed=settings.cors)
     if settings.cors:
         app.add_middleware(
             CORSMiddleware,
@@ -89,12 +95,9 @@ def _cover(app: FastAPI, settings: Settings) -> None:
     if settings.tracing is not None:
         app.add_middleware(Tracing, make=provider_of(str(settings.tracing)))
     teller = logs.teller(settings.access)
-    onlookers = [_count, *([teller] if teller else [])]
-    app.add_middleware(Watch, onlookers=onlookers, pending=metrics.PENDING.inc, paths=_ANSWERED)
-
-
-def _count(seen: Seen) -> None:
-    metrics.count_request(seen.method, seen.route, seen.status, seen.seconds)
+    tally = Tally()
+    onlookers = [tally.add, *([teller] if teller else [])]
+    app.add_middleware(Watch, onlookers=onlookers, pending=tally.come, paths=_ANSWERED)
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:
