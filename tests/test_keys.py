@@ -24,6 +24,12 @@ def test_a_made_key_is_let_in_and_kept_nowhere() -> None:
     assert make("alice")[0] != make("alice")[0]
 
 
+@pytest.mark.parametrize("rate", [0.001, 0.5, 10, 1234567 / 8, 1e6])
+def test_rates_are_written_as_they_are_read(rate: float) -> None:
+    (parsed,) = read_keys([make("alice", rate)[1]])
+    assert parsed.rate == pytest.approx(rate)
+
+
 def test_lines_come_from_both_places_with_comments(tmp_path: Path) -> None:
     lines = [make(name)[1] for name in ("a", "b", "c")]
     file = tmp_path / "keys"
@@ -56,8 +62,9 @@ def test_names_are_unique_and_a_file_has_to_be_there(tmp_path: Path) -> None:
         read_keys([make("a")[1], make("a")[1]])
     with pytest.raises(InputError, match="cannot be read"):
         read_keys([], tmp_path / "none")
-    with pytest.raises(InputError):
-        make("no name")
+    for name, rate in (("no name", None), ("alice", 0.0), ("alice", -1.0), ("alice", 1e9)):
+        with pytest.raises(InputError):
+            make(name, rate)
 
 
 def test_each_key_is_compared_whole_and_none_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ PROGRAM = textwrap.dedent(
         jobs, found = jobs_of(root)
         for _ in range(times):
             metrics.observe(jobs, found)
-        metrics.count_request("POST", "/predict", 200, 0.003)
+        metrics.count_requests("POST", "/predict", 200, [0.003])
         metrics.PENDING.inc()
         if times == 2:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -41,7 +41,7 @@ PROGRAM = textwrap.dedent(
             process.start()
             process.join()
         metrics.RESTARTS.inc()
-        metrics.count_request("GET", "/models", 401, 0.5)
+        metrics.count_requests("GET", "/models", 401, [0.5])
         sys.stdout.write(metrics.expose().decode())
     """
 )

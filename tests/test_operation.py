@@ -65,6 +65,7 @@ def http(url: str, path: str, **options: Any) -> httpx.Response:
 
 def samples(url: str) -> dict[tuple[str, ...], float]:
     """The page of metrics, by name and labels in the order of their names."""
+    time.sleep(0.5)  # an API process writes down what it has counted a few times a second
     page = httpx.get(f"{url}/metrics", timeout=30)
     assert page.headers["content-type"].startswith("text/plain; version=")
     return {
@@ -154,7 +155,7 @@ def test_metrics_are_those_of_all_processes(url: str, client: mcdrop.Client) -> 
     assert more("mcdrop_requests_total", "POST", "/predict", "200") == 1
     assert more("mcdrop_requests_total", "POST", "/predict", "422") == 1
     assert more("mcdrop_request_seconds_count", "/predict") == 2
-    assert after["mcdrop_pending_requests",] == 1  # the one for this page
+    assert after["mcdrop_pending_requests",] == 0
 
 
 def test_drift_is_told_and_measured(url: str, client: mcdrop.Client, root: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -16,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from mcdrop_service import logs
+from mcdrop_service import logs, metrics, tally
 from mcdrop_service.guard import Guard
 from mcdrop_service.keys import Keyring, make, read_keys
 from mcdrop_service.tracing import Tracing
@@ -72,6 +73,28 @@ def test_ids_are_made_where_none_or_none_usable_came() -> None:
         made.add(ask(watched(Log()), "/models/tiny", headers=headers).headers["x-request-id"])
     assert len(made) == 5
     assert all(name.isascii() and " " not in name for name in made)
+
+
+def test_counts_are_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[Any] = []
+    monkeypatch.setattr(metrics, "count_requests", lambda *counted: written.append(counted))
+    monkeypatch.setattr(metrics, "PENDING", SimpleNamespace(set=written.append))
+    monkeypatch.setattr(tally, "_EVERY", 0.02)
+    counts = tally.Tally()
+
+    async def go() -> None:
+        for status in (200, 200, 422):
+            counts.come(1)
+            counts.add(SEEN._replace(status=status))
+        counts.come(-1)
+        assert written == []
+        await asyncio.sleep(0.1)
+        counts.come(-1)
+        await asyncio.sleep(0.1)
+
+    asyncio.run(go())
+    post = ("POST", "/predict")
+    assert written == [2, (*post, 200, [0.0123] * 2), (*post, 422, [0.0123]), 1]
 
 
 def test_labels_are_few_whatever_is_asked() -> None:

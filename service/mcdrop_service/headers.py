@@ -3,6 +3,8 @@
 Knows what a browser must not do with an answer. Refuses to know what the answer is.
 """
 
+from collections.abc import Sequence
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["SecureHeaders"]
@@ -14,18 +16,21 @@ _COMMON = (
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cache-control", b"no-store"),
 )
-_OWN = (
+_OWN_POLICY = (
     b"default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
     b"object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 # The documentation page that FastAPI writes takes its script from there.
-_DOCS = (
+_DOCS_POLICY = (
     b"default-src 'self'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; "
     b"style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; worker-src 'self' blob:; "
     b"img-src 'self' data: https://fastapi.tiangolo.com; object-src 'none'; base-uri 'none'; "
     b"frame-ancestors 'none'"
 )
 _POLICY = b"content-security-policy"
+_OWN = (*_COMMON, (_POLICY, _OWN_POLICY))
+_DOCS = (*_COMMON, (_POLICY, _DOCS_POLICY))
+_NAMES = frozenset(name for name, _ in _OWN)
 
 
 class SecureHeaders:
@@ -39,14 +44,17 @@ class SecureHeaders:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        policy = _DOCS if scope["path"].startswith(("/docs", "/redoc")) else _OWN
+        further: Sequence[tuple[bytes, bytes]]
+        further = _DOCS if scope["path"].startswith(("/docs", "/redoc")) else _OWN
 
         async def dressed(message: Message) -> None:
+            nonlocal further
             if message["type"] == "http.response.start":
-                headers = list(message.get("headers", ()))
-                there = {name for name, _ in headers}
-                further = [*_COMMON, (_POLICY, policy)]
-                message["headers"] = headers + [pair for pair in further if pair[0] not in there]
+                headers = message.get("headers", ())
+                there = [name for name, _ in headers]
+                if not _NAMES.isdisjoint(there):
+                    further = [pair for pair in further if pair[0] not in there]
+                message["headers"] = [*headers, *further]
             await send(message)
 
         await self.app(scope, receive, dressed)

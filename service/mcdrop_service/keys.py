@@ -49,7 +49,8 @@ def make(name: str, rate: float | None = None) -> tuple[str, str]:
         InputError: the name or the rate cannot be written in a line.
     """
     key = secrets.token_urlsafe(32)
-    line = f"{name}:{_digest(key.encode())}" + (f":{rate:g}" if rate else "")
+    most = "" if rate is None else f":{rate:.6f}".rstrip("0").rstrip(".")
+    line = f"{name}:{_digest(key.encode())}{most}"
     _parse(line)
     return key, line
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mcdrop.calibration import row_epistemic
 from mcdrop.predictions import ClassPredictions, Predictions
 from mcdrop_service.job import Job
+from mcdrop_service.shadow import Difference
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -50,7 +51,7 @@ from prometheus_client.metrics_core import Metric  # noqa: E402
 from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
 from prometheus_client.registry import Collector  # noqa: E402
 
-__all__ = ["KIND", "PENDING", "RESTARTS", "count_request", "expose", "observe"]
+__all__ = ["KIND", "PENDING", "RESTARTS", "count_difference", "count_requests", "expose", "observe"]
 
 KIND = CONTENT_TYPE_LATEST
 """Content type of what `expose` gives."""
@@ -77,7 +78,7 @@ class _Rows(Histogram):
 _requests = Counter(
     "mcdrop_requests", "Requests answered, by status.", ("method", "route", "status")
 )
-_seconds = Histogram(
+_seconds = _Rows(
     "mcdrop_request_seconds",
     "From a request's arrival to its answer.",
     ("route",),
@@ -106,11 +107,24 @@ _novelty = _Rows(
     buckets=_SHARES,
 )
 
+_SHADOWED = (*_MODEL, "shadow")
+_shadowed = Counter("mcdrop_shadow_rows", "Rows that a shadow answered too.", _SHADOWED)
+_disagreed = Counter(
+    "mcdrop_shadow_disagreements", "Rows whose class a shadow sees otherwise.", _SHADOWED
+)
+_distance = _Rows(
+    "mcdrop_shadow_distance",
+    "Total variation between a shadow's class probabilities and those given; of values, the "
+    "difference as a share of the interval.",
+    _SHADOWED,
+    buckets=_SHARES,
+)
 
-def count_request(method: str, route: str, status: int, seconds: float) -> None:
-    """Count a request that was answered."""
-    _requests.labels(method, route, str(status)).inc()
-    _seconds.labels(route).observe(seconds)
+
+def count_requests(method: str, route: str, status: int, seconds: Sequence[float]) -> None:
+    """Count requests that were answered, each in so many seconds."""
+    _requests.labels(method, route, str(status)).inc(len(seconds))
+    _seconds.labels(route).observe_rows(np.array(seconds))
 
 
 def observe(jobs: Sequence[Job], found: Predictions) -> None:
@@ -126,6 +140,14 @@ def observe(jobs: Sequence[Job], found: Predictions) -> None:
     _novelty.labels(*labels).observe_rows(found.novelty)
     if isinstance(found, ClassPredictions):
         _abstained.labels(*labels).inc(int(found.abstain.sum()))
+
+
+def count_difference(difference: Difference) -> None:
+    """Count how a shadow's answers differ from those that were given."""
+    labels = difference.model, str(difference.version), str(difference.shadow)
+    _shadowed.labels(*labels).inc(len(difference.distance))
+    _disagreed.labels(*labels).inc(int(difference.disagrees.sum()))
+    _distance.labels(*labels).observe_rows(difference.distance)
 
 
 def expose(further: Iterable[Metric] = ()) -> bytes:

@@ -7,7 +7,7 @@ thing only: an answer without ``x-request-id`` gets it.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -20,8 +20,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 _ID = b"x-request-id"
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """A request and its answer.
 
     Attributes:
@@ -76,8 +75,8 @@ class Watch:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = message.setdefault("headers", [])
-                if not any(key == _ID for key, _ in headers):
+                headers = message.get("headers", ())
+                if _ID not in [key for key, _ in headers]:
                     message["headers"] = [*headers, (_ID, name.encode())]
             await send(message)
 
