@@ -102,7 +102,7 @@ def test_digits_are_known_and_noise_is_not(digits_model: Path) -> None:
     assert known.confidence.mean() - noise.confidence.mean() > 0.3
     assert noise.epistemic.mean() > 3 * known.epistemic.mean()
     card = read_card(digits_model)
-    assert card.metrics["mc"]["accuracy"] == pytest.approx(np.mean(known.prediction == y))
+    assert card.metrics["served"]["accuracy"] == pytest.approx(np.mean(known.prediction == y))
 
 
 @pytest.mark.data
