@@ -17,7 +17,7 @@ from mcdrop.batchbald import batch_bald
 from mcdrop.calibration import row_epistemic
 from mcdrop.errors import InputError
 from mcdrop.predictor import Predictor
-from mcdrop.scoring.columns import columns
+from mcdrop.scoring import columns
 from mcdrop.scoring.places import find
 from mcdrop.scoring.rows import FILE, ROW
 from mcdrop.scoring.select import ALL

@@ -4,7 +4,7 @@
     sources    every format behind one door: lines, text, batches, arrays, pictures
     select     which columns the model takes, and which are carried through
     rows       encoding, and setting aside what cannot be encoded
-    columns    the layout of answers
+    layout     answers as columns
     scorer     from pieces of the input to parts of the output
     processes  scorers in processes of this machine; on_ray: on a cluster
     journal    parts that survive the death of their writer
@@ -15,7 +15,7 @@
 Refuses to know HTTP, and how an answer comes about. Memory depends on the block, not on the files.
 """
 
-from mcdrop.scoring.columns import columns, schema
+from mcdrop.scoring.layout import columns, schema
 from mcdrop.scoring.scoring import score
 from mcdrop.scoring.summary import Summary
 

@@ -16,7 +16,7 @@ from mcdrop.errors import DataError
 from mcdrop.predictions import Predictions
 from mcdrop.predictor import Predictor
 from mcdrop.scoring.ahead import ahead
-from mcdrop.scoring.columns import columns, schema
+from mcdrop.scoring.layout import columns, schema
 from mcdrop.scoring.places import File
 from mcdrop.scoring.rows import FILE, ROW, Rejected
 from mcdrop.scoring.sources import Chunk, Piece, Sources
