@@ -129,9 +129,9 @@ def compare(
         raise ValueError(f"versions {version} and {second} have different outputs")
     apart = np.abs(one.mean - two.mean)  # (B, C)
     if isinstance(one, ClassPredictions):
-        disagrees = np.not_equal(one.prediction, two.prediction)
+        disagrees: NDArray[np.bool_] = one.prediction != two.prediction
         return Difference(model, version, second, apart.sum(axis=1) / 2, disagrees)
     width = np.maximum(one.upper - one.lower, np.finfo(np.float64).tiny)
     outside = (two.mean < one.lower) | (two.mean > one.upper)
     distance = np.minimum(apart / width, 1.0).max(axis=1)
-    return Difference(model, version, second, distance, outside.any(axis=1))
+    return Difference(model, version, second, distance, np.asarray(outside.any(axis=1)))
