@@ -65,6 +65,12 @@ WRONG: dict[str, tuple[dict[str, str], str, dict[str, Any], str]] = {
         "the environment: MCDROP_WORKERS: .*integer.* got 'two'",
     ),
     "typo in the environment": ({"MCDROP_WORKRES": "2"}, "", {}, "wanted MCDROP_WORKERS"),
+    "a key that would guard nothing": (
+        {"LIT_SERVER_API_KEY": "secret"},
+        "",
+        {},
+        "got LIT_SERVER_API_KEY, wanted MCDROP_KEYS",
+    ),
     "typo in the file": ({}, "wrokers = 2", {}, "server.toml: .*'wrokers', wanted 'workers'"),
     "bound in the file": ({}, "deadline = -1", {}, "server.toml: deadline: .*got -1"),
     "no TOML": ({}, "port 80", {}, "is not TOML"),

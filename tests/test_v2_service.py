@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,6 +185,17 @@ def test_other_failures_have_that_shape_too(url: str) -> None:
     ]:
         assert answer.status_code == status, answer.text
         assert list(answer.json()) == ["error"]
+
+
+def test_requests_are_counted_by_the_pattern_of_their_path(
+    client: triton.InferenceServerClient, url: str
+) -> None:
+    client.infer("tiny", [tensor("inputs", PIXELS, "FP64")])
+    client.infer("tiny", [tensor("inputs", PIXELS, "FP64")], model_version="1")
+    time.sleep(0.5)
+    page = httpx.get(f"{url}/metrics", timeout=30).text
+    for route in ("/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"):
+        assert f'mcdrop_requests_total{{method="POST",route="{route}",status="200"}}' in page
 
 
 def test_models_are_unloaded_and_loaded(client: triton.InferenceServerClient, root: Path) -> None:

@@ -1,8 +1,11 @@
 """Requests are seen once, whole, whatever comes of them; logs and traces say what they should."""
 
 import asyncio
+import gzip
 import json
 import logging
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +23,7 @@ from starlette.routing import Route
 from mcdrop_service import logs, metrics, tally
 from mcdrop_service.guard import Guard
 from mcdrop_service.keys import Keyring, make, read_keys
-from mcdrop_service.tracing import Tracing
+from mcdrop_service.tracing import Tracing, provider_of
 from mcdrop_service.watch import Seen, Watch
 
 KEY, LINE = make("alice")
@@ -203,3 +206,31 @@ def test_a_span_continues_the_callers_trace() -> None:
     assert first.status.status_code is StatusCode.UNSET
     assert second.parent is None
     assert second.status.status_code is StatusCode.ERROR
+
+
+def test_spans_are_sent_where_the_setting_says() -> None:
+    came: list[bytes] = []
+
+    class Collector(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            came.append(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None: ...
+
+    with HTTPServer(("127.0.0.1", 0), Collector) as collector:
+        thread = threading.Thread(target=collector.serve_forever)
+        thread.start()
+        make_provider = provider_of(f"http://127.0.0.1:{collector.server_port}/v1/traces")
+        provider = make_provider()
+        app = Starlette(routes=[Route("/models/{name}", model)])
+        ask(Tracing(app, lambda: provider), "/models/tiny")
+        provider.shutdown()
+        collector.shutdown()
+        thread.join()
+    assert b"GET /models/{name}" in gzip_or_plain(came[0])
+
+
+def gzip_or_plain(content: bytes) -> bytes:
+    return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
