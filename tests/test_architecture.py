@@ -33,7 +33,7 @@ FLOORS = [
         "feed",
     },
     {"engine", "loop"},
-    {"posterior", "training", "tensorboard", "plots", "calibration"},
+    {"posterior", "moments", "training", "tensorboard", "plots", "calibration", "corrections"},
     {"repository", "many", "assessment"},
     {"predictor", "model_card", "packing"},
     {"scoring", "pipeline", "evaluation", "client"},
