@@ -41,28 +41,35 @@ LOOP_ROWS = 2048
 Row = dict[str, Any]
 
 
-def save_model(root: Path, hidden: list[int], preprocessing: ArrayPreprocessing) -> Path:
-    """An untrained classifier of ten classes: as fast as a trained one."""
+def save_model(
+    root: Path, hidden: list[int], preprocessing: ArrayPreprocessing, classes: int
+) -> Path:
+    """An untrained model, as fast as a trained one; a regression if there are no classes."""
     recipe = Recipe.model_validate(
         {"data": {"source": "digits"}, "network": {"hidden": hidden, "dropout": 0.5}}
     )
     rng = np.random.default_rng(0)
+    known = 1000 if classes else 0
     reference = Reference(
         CalibrationRecipe(),
-        scores=rng.random(1000),
+        scores=rng.random(1000) if classes else rng.random((1000, 1)),
         epistemic=np.sort(rng.random(1000)),
-        labels=rng.integers(0, 10, 1000),
-        confidence=rng.random(1000),
-        errors=rng.random(1000) < 0.1,
-        pilot_confidence=rng.random(1000),
-        pilot_errors=rng.random(1000) < 0.1,
+        labels=rng.integers(0, 10, known),
+        confidence=rng.random(known),
+        errors=rng.random(known) < 0.1,
+        pilot_confidence=rng.random(known),
+        pilot_errors=rng.random(known) < 0.1,
     )
     width = preprocessing.features
-    network = build_network(recipe.network, width, 10, torch.Generator().manual_seed(0))
+    seed = torch.Generator().manual_seed(0)
+    network = build_network(recipe.network, width, classes or 1, seed)
+    values = {"noise": (0.1,), "target_variance": (1.0,)}
     fields = {
-        **{"created": datetime.now(UTC), "task": "classification", "classes": tuple("0123456789")},
-        **{"targets": (), "in_features": width, "samples": SAMPLES, "calibration": {}},
-        **{"recipe": recipe, "preprocessing": preprocessing, "metrics": {}},
+        **{"created": datetime.now(UTC), "classes": tuple(map(str, range(classes)))},
+        **{"task": "classification" if classes else "regression"},
+        **{"targets": () if classes else ("y",), "calibration": {} if classes else values},
+        **{"in_features": width, "samples": SAMPLES, "metrics": {}},
+        **{"recipe": recipe, "preprocessing": preprocessing},
         **{"rows": {"train": 1, "validation": 1, "calibration": 1000, "test": 1}},
         **{"data_fingerprint": "none", "libraries": {}},
     }
@@ -136,7 +143,7 @@ def user_loop(network: torch.nn.Module, source: Path, target: Path) -> None:
 def against(folder: Path, pixels: np.ndarray, rounds: int) -> list[Row]:
     """Scoring against the posterior alone and against the loop."""
     preprocessing = ArrayPreprocessing(shape=(28, 28), scale=1 / 255, mean=0, std=1)
-    predictor = mcdrop.load(save_model(folder / "models", [256, 128], preprocessing))
+    predictor = mcdrop.load(save_model(folder / "models", [256, 128], preprocessing, 10))
     flat = pa.array(pixels.reshape(-1))
     lists = pa.table({"x": pa.FixedSizeListArray.from_arrays(flat, 784)})
     columns = pa.table({f"p{i}": column for i, column in enumerate(pixels.T)})

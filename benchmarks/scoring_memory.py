@@ -1,6 +1,6 @@
 """Whether memory grows with the rows that are scored, and what a second process is worth.
 
-Generated rows of 50 numbers through a network of 50-64-10, T=100, Parquet to Parquet, each scoring
+Generated rows of 50 numbers through a regression of 50-32-1, T=30, Parquet to Parquet, each scoring
 in a process of its own, of one thread of PyTorch. `peak MiB` is the greatest resident memory of the
 process that was asked, libraries included; `processor s` counts every process and starting them.
 Wall times are those of the machine's other users too.
@@ -22,12 +22,13 @@ import torch
 
 import mcdrop
 from benchmarks.harness import report
-from benchmarks.scoring import SAMPLES, save_model
+from benchmarks.scoring import save_model
 from mcdrop.data.preprocessing import ArrayPreprocessing
 from mcdrop.scoring import score
 
 GROUP = 1 << 17  # rows generated at a time, as a row group
 INPUTS = 50
+SAMPLES = 30
 
 Row = dict[str, Any]
 
@@ -36,9 +37,12 @@ def generate(path: Path, rows: int) -> None:
     """A Parquet file of ``rows`` rows of 50 numbers, never held whole."""
     rng = np.random.default_rng(0)
     names = [f"c{i}" for i in range(INPUTS)]
-    with pq.ParquetWriter(path, pa.schema([(name, pa.float32()) for name in names])) as writer:
+    schema = pa.schema([(name, pa.float32()) for name in names])
+    values = rng.random((INPUTS, GROUP), np.float32)
+    plain = {"use_dictionary": False, "compression": "none"}
+    with pq.ParquetWriter(path, schema, **plain) as writer:
         for start in range(0, rows, GROUP):
-            values = rng.random((INPUTS, min(GROUP, rows - start)), np.float32)
+            values = np.roll(values, 1, axis=1)[:, : min(GROUP, rows - start)]
             writer.write_table(pa.table(dict(zip(names, values, strict=True))))
 
 
@@ -63,7 +67,9 @@ def child(source: Path, workers: int) -> None:
     """Score, and tell how long it took and how much memory it had at most."""
     torch.set_num_threads(1)
     predictor = mcdrop.load(source.parent / "models" / f"widths-{INPUTS}")
-    summary = score(predictor, source, source.parent / "o.parquet", workers=workers)
+    summary = score(
+        predictor, source, source.parent / "o.parquet", samples=SAMPLES, workers=workers
+    )
     status = Path("/proc/self/status").read_text().splitlines()
     peak = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
     times = os.times()
@@ -85,7 +91,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         unit = ArrayPreprocessing(shape=(INPUTS,), scale=1, mean=0.5, std=0.3, maximum=1)
-        save_model(folder / "models", [64], unit)
+        save_model(folder / "models", [32], unit, 0)
         rows = [memory(folder, *case) for case in [(few, 1), (few, 2), (many, 1)]]
     report("scoring_memory", rows, quick=arguments.quick, samples=SAMPLES)
 
