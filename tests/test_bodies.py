@@ -164,7 +164,11 @@ REFUSED: dict[str, tuple[Callable[[], Ask], int, str]] = {
     "a typo": (lambda: of(X.tobytes(), BARE, query="smaples=3"), 422, "unknown field 'smaples'"),
     "no number": (lambda: of(X.tobytes(), BARE, query="samples=x"), 422, "samples: "),
     "many options": (lambda: of(X.tobytes(), BARE, query="&".join(["a=1"] * 99)), 422, "many"),
-    "auto": (lambda: of(b'{"inputs": [[1]], "samples": "auto"}'), 422, "without `tolerance`"),
+    "auto": (
+        lambda: of(b'{"inputs": [[1]], "samples": "auto", "passes": true}'),
+        422,
+        "wanted a number of samples",
+    ),
     "both places": (lambda: of(b'{"inputs": [[1]]}', query="samples=3"), 422, "in the JSON body"),
 }
 

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from mcdrop.data.preprocessing import TablePreprocessing
 from mcdrop.errors import InputError
 from mcdrop.predictions import Predictions
-from mcdrop.predictor import Predictor
+from mcdrop.predictor import AUTO_LIMIT, Predictor
 from mcdrop.repository import Card
 from mcdrop_service import columns
 from mcdrop_service.ask import Ask, Body, Images, Reply
 from mcdrop_service.formats import FORMATS
 from mcdrop_service.images import decode
 from mcdrop_service.job import Job, Statistics
-from mcdrop_service.limits import AUTO_SAMPLES, EVALUATIONS, PASSES, WORK
+from mcdrop_service.limits import EVALUATIONS, PASSES, WORK
 
 __all__ = ["conclude", "encode", "evaluate", "validate"]
 
@@ -65,6 +65,9 @@ def _check(ask: Ask, predictor: Predictor) -> int:
 
 def evaluate(job: Job, x: NDArray[np.float32]) -> Statistics:
     """Ask the T thinned networks about rows of ``job``, and of others of its key."""
+    if job.ask.samples == "auto":
+        ask, limit = job.ask, job.samples
+        return job.predictor.evaluate(x, "auto", ask.seed, tolerance=ask.tolerance, limit=limit)
     return job.predictor.evaluate(x, job.samples, job.ask.seed)
 
 
@@ -100,7 +103,7 @@ def _samples(ask: Ask, predictor: Predictor, count: int) -> int:
     weights = predictor.weights
     most = min(EVALUATIONS, WORK // weights)
     if ask.samples == "auto":
-        return int(max(1, min(AUTO_SAMPLES, most // max(1, count))))
+        return int(max(1, min(AUTO_LIMIT, most // max(1, count))))
     samples = ask.samples or predictor.card.samples
     if count * samples > most:
         raise InputError(

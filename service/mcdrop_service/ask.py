@@ -63,9 +63,9 @@ class Ask:
         rows: the rows, in whichever form they came.
         model: its name; None: the only one.
         version: None: the one that is served by default.
-        samples: T; None: the model's own; "auto": as many as `tolerance` takes.
-        tolerance: greatest Monte Carlo error of a mean that is good enough, in the output's unit;
-            "auto" and streams stop there.
+        samples: T; None: the model's own; "auto": as many as each row needs.
+        tolerance: Monte Carlo error that is good enough, as `Predictor.predict` takes it; "auto"
+            and streams stop there.
         seed: draws the thinned networks.
         level: probability of sets and intervals; None: the model's own.
         risk: error rate of `abstain`; None: the model's own.

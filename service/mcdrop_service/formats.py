@@ -47,6 +47,9 @@ def _json(
     jobs: Sequence[Job], found: Predictions, passes: NDArray[np.float64] | None
 ) -> list[Reply]:
     rows = columns.encode(found, jobs[0].predictor.card, jobs[0].ask.fields)
+    if found.passes is not None:
+        for row, count in zip(rows, found.passes.tolist(), strict=True):
+            row["samples"] = count
     if passes is not None:
         for row, values in zip(rows, passes.transpose(1, 0, 2), strict=True):  # (B, T, C)
             row["passes"] = values.tolist()

@@ -4,7 +4,6 @@ Knows numbers and why they are what they are. Refuses to know what enforces them
 """
 
 __all__ = [
-    "AUTO_SAMPLES",
     "BODY_BYTES",
     "DEADLINE",
     "DRAIN",
@@ -37,9 +36,6 @@ WORK = 200_000_000_000
 
 SEED = 2**63 - 1
 """Greatest seed."""
-
-AUTO_SAMPLES = 2048
-"""Passes at which `samples` "auto" gives up reaching its tolerance."""
 
 INLINE_BYTES = 64 * 2**10
 """Bytes of a body that an API process may read on its event loop: a millisecond."""

@@ -77,12 +77,12 @@ class Options(BaseModel):
     samples: Annotated[StrictInt, Field(ge=1, le=SAMPLES_LIMIT)] | Literal["auto"] | None = Field(
         None,
         description="T, the stochastic passes; the model's own number by default. `auto` takes as "
-        "many as `tolerance` needs.",
+        "many as each row needs.",
     )
     tolerance: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = Field(
         None,
-        description="Monte Carlo error of every mean at which passes are enough, in the output's "
-        "own unit; for `samples` `auto` and for streams.",
+        description="With `samples` `auto`, and for streams: Monte Carlo error at which passes are "
+        "enough, of a probability, or of a mean as a share of its std; .01 by default.",
     )
     seed: StrictInt = Field(
         0, ge=0, le=SEED, description="Draws the T thinned networks: same seed, same answer."
@@ -116,8 +116,6 @@ class Options(BaseModel):
 
     @model_validator(mode="after")
     def _check_tolerance(self) -> Self:
-        if self.samples == "auto" and self.tolerance is None:
-            raise ValueError("got `samples` `auto` without `tolerance`: say how exact is enough")
         if self.samples == "auto" and self.passes:
             raise ValueError("got `passes` with `samples` `auto`, wanted a number of samples")
         return self

@@ -45,6 +45,7 @@ class DeterministicClass(BaseModel):
     probabilities: PerClass = Field(description="probability of each class")
 
 
+_SAMPLES = "passes this row took, where `samples` was `auto`"
 _PASSES = "every pass's answer, (T, C), where `passes` was asked for"
 
 
@@ -89,6 +90,7 @@ class ClassificationRow(BaseModel):
         "many"
     )
     deterministic: DeterministicClass
+    samples: int | None = Field(None, description=_SAMPLES)
     passes: list[list[FiniteFloat]] | None = Field(None, description=_PASSES)
 
 
@@ -126,6 +128,7 @@ class RegressionRow(BaseModel):
         description="standard error of the mean, from T passes instead of infinitely many"
     )
     deterministic: DeterministicOutput
+    samples: int | None = Field(None, description=_SAMPLES)
     passes: list[list[FiniteFloat]] | None = Field(None, description=_PASSES)
 
 

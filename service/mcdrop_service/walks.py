@@ -28,14 +28,13 @@ class Step:
 
 def walk(job: Job) -> Iterator[Step]:
     """Answer a job in steps; the last one, and only that one, has ``found``."""
-    if job.ask.stream or job.ask.samples == "auto":
-        return _passes(job)
-    return _rows(job)
+    return _passes(job) if job.ask.stream else _rows(job)
 
 
 def _rows(job: Job) -> Iterator[Step]:
     """Some rows at a time."""
-    size = budget(job.samples, job.predictor.weights)
+    auto = job.ask.samples == "auto"  # where rows leave as they settle, all of them at once
+    size = len(job.x) if auto else budget(job.samples, job.predictor.weights)
     parts, passes = [], []
     for start in range(0, len(job.x), size):
         x = job.x[start : start + size]
@@ -57,8 +56,8 @@ def _passes(job: Job) -> Iterator[Step]:
         if statistics.samples == job.samples or _enough(statistics, job.ask.tolerance):
             yield Step(answers.encode([job], found)[0], found)
             return
-        yield Step(replace(answers.encode([job], found)[0], more=True) if job.ask.stream else None)
+        yield Step(replace(answers.encode([job], found)[0], more=True))
 
 
 def _enough(statistics: Statistics, tolerance: float | None) -> bool:
-    return tolerance is not None and bool(statistics.mc_error.max() <= tolerance)
+    return tolerance is not None and bool(statistics.settled(tolerance).all())
