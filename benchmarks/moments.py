@@ -3,8 +3,8 @@
 For each network and row: the error of the approximate mean in standard deviations over passes, and
 the approximate standard deviation over the true one. 100 passes have an error of the mean of .1,
 or less with balanced masks, and of the standard deviation of .07. Networks are He-initialized and
-not trained; trained ones differ. Outputs are logits; the cost is in hundreds of passes of the engine,
-which are the cheaper ones on wide layers. One thread.
+not trained; trained ones differ. Outputs are logits. The cost is that of the engine's
+100 passes, which is the lower one on most networks; one thread.
 """
 
 import numpy as np
