@@ -202,7 +202,7 @@ def test_a_flood_is_refused_and_health_answers(url: str, client: httpx.Client) -
     assert set(statuses) == {200, 503}
     assert statuses.count(503) <= 200
     assert all(b"retry-after: 1" in h for h, s in zip(heads, statuses, strict=True) if s == 503)
-    assert took < 2
+    assert took < 5
     assert client.post("/predict", json=TINY).status_code == 200
 
 
