@@ -4,10 +4,11 @@ Knows which part of the rows each number comes from: corrections from validation
 from calibration rows, scores from test rows. Refuses to know how each is computed, and files.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from mcdrop.calibration import RISKS, Calibration, Reference, fit_classes, fit_noise
+from mcdrop.calibration import RISKS, Calibration, Reference
+from mcdrop.corrections import fit_classes, fit_noise
 from mcdrop.data.sources import Dataset
 from mcdrop.metrics import Estimate, summarize
 from mcdrop.network import DropoutMLP, with_spread
@@ -82,7 +83,8 @@ def _correct(recipe: Recipe, dataset: Dataset, network: DropoutMLP) -> Calibrati
         def sample(spread: float) -> Any:
             return _posterior(recipe, with_spread(network, spread)).sample(x[few])
 
-        return fit_classes(sample, y[few], plain.deterministic.probabilities[few])
+        found = fit_classes(sample, y[few], plain.deterministic.probabilities[few])
+        return Calibration(**asdict(found))
     calibration = Calibration(target_variance=tuple(dataset.train.y.var(0)))
     if recipe.network.variance == "learned":
         return calibration

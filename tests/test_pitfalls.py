@@ -12,8 +12,9 @@ import torch
 from torch import nn
 
 from mcdrop import Posterior, metrics
-from mcdrop.calibration import Reference, fit_classes, fit_temperature
+from mcdrop.calibration import Reference
 from mcdrop.conformal import quantile
+from mcdrop.corrections import fit_classes, fit_temperature
 from mcdrop.errors import NetworkError
 from mcdrop.recipe import CalibrationRecipe, RegularizationRecipe
 from mcdrop.regularization import Regularizer, parameter_groups

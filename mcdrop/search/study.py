@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from mcdrop.calibration import fit_noise
+from mcdrop.corrections import fit_noise
 from mcdrop.data.sources import Dataset, load_dataset
 from mcdrop.errors import InputError, TrainingError
 from mcdrop.metrics import gaussian_nll, nll
