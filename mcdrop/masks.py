@@ -64,7 +64,9 @@ def plain_masks(
     return keep
 
 
-def balanced_masks(seed: int, layer: int, passes: range, units: int, rate: float) -> Mask:
+def balanced_masks(
+    seed: int, layer: int, passes: range, units: int, rate: float, row: int = 0
+) -> Mask:
     """Draw masks that are even over each block of 32 passes.
 
     A unit is kept in n of the 32 passes, n being 32 (1 - rate) rounded down or up at random so
@@ -72,7 +74,7 @@ def balanced_masks(seed: int, layer: int, passes: range, units: int, rate: float
     and units are independent; only the passes of a block are negatively correlated, which makes
     averages over passes more accurate (stratified sampling).
 
-    Args: as in `plain_masks`; all rows share the masks.
+    Args: as in `plain_masks`; all rows share the masks of one ``row``.
 
     Returns:
         (passes, units), True where the unit is kept.
@@ -82,11 +84,12 @@ def balanced_masks(seed: int, layer: int, passes: range, units: int, rate: float
     first, last = passes[0] // BLOCK, passes[-1] // BLOCK + 1
     whole = range(first * BLOCK, last * BLOCK)
     rank = np.arange(BLOCK, dtype=np.uint32)[:, None]
-    keys = _words(seed, layer, whole, units).reshape(-1, BLOCK, units)
+    rows = range(row, row + 1)
+    keys = _words(seed, layer, whole, units, rows).reshape(-1, BLOCK, units)
     keys = keys & ~np.uint32(BLOCK - 1) | rank  # ties cannot happen  (blocks, 32, units)
     expected = BLOCK * (1.0 - rate)
     floor = int(expected)
-    draws = _words(seed, layer | _COUNTS, range(first, last), units)[:, 0]  # (blocks, units)
+    draws = _words(seed, layer | _COUNTS, range(first, last), units, rows)[:, 0]  # (blocks, units)
     up = draws.astype(np.uint64) < np.uint64(round((expected - floor) * 2**32))
     order = np.sort(keys, axis=1)
     limits = np.concatenate([order, np.full_like(order[:, :1], 0xFFFFFFFF)], axis=1)

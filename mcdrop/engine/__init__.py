@@ -14,6 +14,7 @@
 Knows the cost of each way. Refuses to know rows of data, files and the network itself.
 """
 
+import copy
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Literal, Protocol
@@ -99,6 +100,13 @@ class Engine:
         slab = samples if self._keep else max(1, int(_SLAB // self._bytes))
         before = (trunk or ()) if self.trunk_too else ()
         return Native(before, layers, self._masks, samples, reduced=self._reduced, slab=slab)
+
+    def under(self, masks: Masks) -> "Engine":
+        """The same engine under other masks of the same kind."""
+        other = copy.copy(self)
+        other._masks, other._plans, other._lock = masks, {}, threading.Lock()
+        other.native = self.native and self.native.under(masks)
+        return other
 
     @property
     def name(self) -> Literal["native", "torch"]:

@@ -18,10 +18,17 @@ __all__ = ["Masks"]
 
 @dataclass(frozen=True)
 class Masks:
-    """The masks of a seed: balanced and shared by all rows, or plain ones for each row."""
+    """The masks of a seed: balanced and shared by all rows, or plain ones for each row.
+
+    Attributes:
+        seed: key of the generator.
+        kind: which.
+        row: counter of shared masks; another row, other masks.
+    """
 
     seed: int
     kind: Literal["shared", "independent"]
+    row: int = 0
 
     @property
     def shared(self) -> bool:
@@ -30,7 +37,7 @@ class Masks:
 
     def keep(self, layer: int, rate: float, passes: range, units: int) -> NDArray[np.bool_]:
         """Shared masks, (T, units)."""
-        return balanced_masks(self.seed, layer, passes, units, rate)
+        return balanced_masks(self.seed, layer, passes, units, rate, self.row)
 
     def factors(self, layer: int, rate: float, passes: range, rows: range, units: int) -> Tensor:
         """Multipliers 0 or 1 / (1 - rate) in float32, (T, 1 or B, units)."""

@@ -13,7 +13,16 @@ from typing import Any
 
 import torch
 
-__all__ = ["BUILDS", "DenseArgs", "LayerArgs", "NetworkArgs", "RowsArgs", "library", "reason"]
+__all__ = [
+    "BUILDS",
+    "DenseArgs",
+    "LayerArgs",
+    "NetworkArgs",
+    "RowsArgs",
+    "lacking",
+    "library",
+    "reason",
+]
 
 # Builds of the kernel, best first, and what they need of a processor.
 BUILDS: dict[str, tuple[str, ...]] = {
@@ -75,15 +84,19 @@ def reason() -> str:
     return _load()[1]
 
 
+def lacking(build: str) -> list[str]:
+    """What a build needs and this processor has not."""
+    features = torch.cpu.get_capabilities()
+    return [need for need in BUILDS[build] if not features.get(need)]
+
+
 @functools.cache
 def _load() -> tuple[ctypes.CDLL | None, str]:
-    features = torch.cpu.get_capabilities()
     passed_over = []
-    for name, needs in BUILDS.items():
+    for name in BUILDS:
         path = Path(__file__).with_name(f"kernel_{name}.so")
-        lacking = [need for need in needs if not features.get(need)]
-        if lacking:
-            passed_over.append(f"{name}: the processor lacks {' and '.join(lacking)}")
+        if lacking(name):
+            passed_over.append(f"{name}: the processor lacks {' and '.join(lacking(name))}")
         elif not path.exists():
             passed_over.append(f"{name}: not built, for want of a compiler that can")
         else:

@@ -4,6 +4,7 @@ Knows which of the kernel's two ways is cheaper, and how rows are shared out ove
 to know formulas: the kernel has those of `sums`.
 """
 
+import copy
 import ctypes
 import math
 import threading
@@ -87,6 +88,12 @@ class Native:
         self._kept: dict[bool, NetworkArgs] = {}
         self._first: tuple[int, NetworkArgs] = 0, NetworkArgs()
         self.outputs = len(layers[-1].bias)
+
+    def under(self, masks: Masks) -> "Native":
+        """The same network under other masks of the same kind."""
+        other = copy.copy(self)
+        other._masks, other._kept, other._lock = masks, {}, threading.Lock()
+        return other
 
     def answers(self, rows: int) -> bool:
         """Whether `predict` can take so many rows: only where all passes exist at a time."""

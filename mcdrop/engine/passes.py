@@ -59,9 +59,7 @@ class Passes:
     def until(self, rows: Tensor, tolerance: float) -> Statistics:
         """Statistics of as many passes as rows need for errors of the mean below a tolerance."""
         blocks = spans(len(rows), self.engine.rows)
-        answer = join([self._until(rows[span.start : span.stop], tolerance) for span in blocks])
-        most = int(answer.passes.max(initial=0)) if answer.passes is not None else 0
-        return replace(answer, samples=most)
+        return join([self._until(rows[span.start : span.stop], tolerance) for span in blocks])
 
     @torch.inference_mode()
     def sample(self, rows: Tensor) -> NDArray[np.float64]:
