@@ -325,7 +325,8 @@ def test_unusable_arguments_are_refused(predictor, source, wrong) -> None:
     assert names(source.parent) == ["rows.npy"]
 
 
-def test_urls_are_read_and_written(predictor, pixels, tmp_path, source) -> None:
+def test_urls_are_read_and_written(predictor, pixels, tmp_path, source, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     store = fsspec.filesystem("memory")
     table = pa.table({f"p{i}": c for i, c in enumerate(pixels.T)})
     for i in range(2):
@@ -415,3 +416,23 @@ def test_the_documentation_names_every_column() -> None:
     for card in (classes, values):
         names = schema(card, mc_error=True).names
         assert names in [told[i : i + len(names)] for i in range(len(told))]
+
+
+def test_ray_is_named_where_it_is_absent(predictor, source, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"pip install 'mcdrop\[ray\]'"):
+        score(predictor, source, source.with_suffix(".csv"), samples=1, on="ray")
+    assert names(source.parent) == ["rows.npy"]
+
+
+def test_rows_take_the_passes_they_need(predictor, pixels, tmp_path) -> None:
+    np.save(tmp_path / "few.npy", pixels[:50])
+    out = tmp_path / "scores.parquet"
+    score(predictor, tmp_path / "few.npy", out, samples="auto", tolerance=0.02, mc_error=True)
+    table = read(out)
+    assert table.schema.metadata[b"mcdrop.samples"] == b"auto 0.02"
+    expected = predictor.predict(pixels[:50], samples="auto", tolerance=0.02)
+    np.testing.assert_allclose(table["confidence"].to_numpy(), expected.confidence, atol=1e-6)
+    assert max(table[f"mc_error_{c}"].to_numpy().max() for c in predictor.card.classes) <= 0.02
+    with pytest.raises(InputError, match="needs samples 'auto'"):
+        score(predictor, tmp_path / "few.npy", tmp_path / "o.csv", tolerance=0.02)
