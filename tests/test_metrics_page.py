@@ -1,9 +1,11 @@
 """What is counted in several processes is summed, and Prometheus can read the page."""
 
+import asyncio
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +13,11 @@ from prometheus_client import Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 import mcdrop
-from mcdrop_service import metrics
+from mcdrop_service import metrics, tally
 from mcdrop_service.ask import Ask
 from mcdrop_service.job import Job
 from tests.models import random_pixels, save_random_classifier
+from tests.test_service import SIZES, save_table_model
 
 # Metrics are the process's: what is to be counted exactly is counted in one of its own.
 PROGRAM = textwrap.dedent(
@@ -28,7 +31,7 @@ PROGRAM = textwrap.dedent(
     def work(root, times):
         jobs, found = jobs_of(root)
         for _ in range(times):
-            metrics.observe(jobs, found)
+            metrics.count_answers("tiny", 1, len(jobs), [found])
         metrics.count_requests("POST", "/predict", 200, [0.003])
         metrics.PENDING.inc()
         if times == 2:
@@ -130,3 +133,38 @@ def test_many_rows_at_once_are_counted_as_one_by_one(rng: np.random.Generator) -
 
     assert read(at_once) == pytest.approx(read(singly))
     assert read(at_once)[4] == len(values)
+
+
+def test_evaluations_are_written_down_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_random_classifier(tmp_path)
+    jobs, found = jobs_of(tmp_path)
+    written: list[Any] = []
+    monkeypatch.setattr(metrics, "count_answers", lambda *counted: written.append(counted))
+    monkeypatch.setattr(tally, "_EVERY", 0.02)
+    answers = tally.AnswerTally()
+
+    async def go() -> None:
+        answers(jobs, found)
+        answers(jobs[:1], found.rows(slice(0, 2)))
+        assert written == []
+        await asyncio.sleep(0.1)
+        answers(jobs, found)
+        await asyncio.sleep(0.1)
+
+    asyncio.run(go())
+    first, second = written
+    assert first[:3] == ("tiny", 1, 3)
+    assert [len(part) for part in first[3]] == [3, 2]
+    assert second == ("tiny", 1, 2, (found,))
+
+
+def test_regressions_are_counted_in_the_spread_of_their_target(tmp_path: Path) -> None:
+    root = tmp_path / "models"
+    noise = {"noise": [0.25, 4.0], "target_variance": [9.0, 16.0]}
+    save_table_model(root, "sizes", SIZES, targets=("mass", "price"), calibration=noise)
+    found = mcdrop.load(root / "sizes").predict([[1.0, 2.0], [3.0, 4.0]])
+    metrics.count_answers("sizes", 1, 1, [found, found])
+    confidence = metrics._confidence.labels("sizes", "1")
+    assert confidence._sum.get() == pytest.approx(2 * found.confidence.mean(axis=1).sum())

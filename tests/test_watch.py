@@ -83,7 +83,7 @@ def test_counts_are_written_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "count_requests", lambda *counted: written.append(counted))
     monkeypatch.setattr(metrics, "PENDING", SimpleNamespace(set=written.append))
     monkeypatch.setattr(tally, "_EVERY", 0.02)
-    counts = tally.Tally()
+    counts = tally.RequestTally()
 
     async def go() -> None:
         for status in (200, 200, 422):

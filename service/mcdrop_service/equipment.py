@@ -25,7 +25,7 @@ from mcdrop_service.levels import AdaptiveLevels
 from mcdrop_service.origins import SameOrigin
 from mcdrop_service.settings import Settings
 from mcdrop_service.shadow import Shadow
-from mcdrop_service.tally import Tally
+from mcdrop_service.tally import AnswerTally, RequestTally
 from mcdrop_service.tracing import Tracing, provider_of
 from mcdrop_service.v2_errors import V2Errors
 from mcdrop_service.watch import Watch
@@ -40,7 +40,7 @@ _ANSWERED = frozenset({"/predict", "/predict/stream", "/health", "/health/live",
 
 def observers_of(settings: Settings, folder: Path) -> list[Observer]:
     """Who is told in the workers of what they have answered."""
-    found: list[Observer] = [metrics.observe, Windows(folder, settings.drift_rows)]
+    found: list[Observer] = [AnswerTally(), Windows(folder, settings.drift_rows)]
     if settings.shadow:
         found.append(Shadow(settings.repository, settings.shadow, metrics.count_difference))
     if settings.feedback is not None:
@@ -95,7 +95,7 @@ def _cover(app: FastAPI, settings: Settings) -> None:
     if settings.tracing is not None:
         app.add_middleware(Tracing, make=provider_of(str(settings.tracing)))
     teller = logs.teller(settings.access)
-    tally = Tally()
+    tally = RequestTally()
     onlookers = [tally.add, *([teller] if teller else [])]
     app.add_middleware(Watch, onlookers=onlookers, pending=tally.come, paths=_ANSWERED)
 

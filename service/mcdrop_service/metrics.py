@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from mcdrop.calibration import row_epistemic
 from mcdrop.predictions import ClassPredictions, Predictions
-from mcdrop_service.job import Job
 from mcdrop_service.shadow import Difference
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -51,7 +50,15 @@ from prometheus_client.metrics_core import Metric  # noqa: E402
 from prometheus_client.multiprocess import MultiProcessCollector  # noqa: E402
 from prometheus_client.registry import Collector  # noqa: E402
 
-__all__ = ["KIND", "PENDING", "RESTARTS", "count_difference", "count_requests", "expose", "observe"]
+__all__ = [
+    "KIND",
+    "PENDING",
+    "RESTARTS",
+    "count_answers",
+    "count_difference",
+    "count_requests",
+    "expose",
+]
 
 KIND = CONTENT_TYPE_LATEST
 """Content type of what `expose` gives."""
@@ -92,7 +99,7 @@ _inferences = Counter("mcdrop_inferences", "Requests answered by a model.", _MOD
 _rows = Counter("mcdrop_rows", "Rows answered.", _MODEL)
 _passes = Counter("mcdrop_passes", "Rows times passes evaluated.", _MODEL)
 _abstained = Counter("mcdrop_abstained_rows", "Rows answered with `abstain`.", _MODEL)
-_batches = Histogram("mcdrop_batch_rows", "Rows laid out together.", _MODEL, buckets=_SIZES)
+_batches = _Rows("mcdrop_batch_rows", "Rows laid out together.", _MODEL, buckets=_SIZES)
 _confidence = _Rows("mcdrop_confidence", "Confidence of each row.", _MODEL, buckets=_SHARES)
 _epistemic = _Rows(
     "mcdrop_epistemic",
@@ -127,19 +134,20 @@ def count_requests(method: str, route: str, status: int, seconds: Sequence[float
     _seconds.labels(route).observe_rows(np.array(seconds))
 
 
-def observe(jobs: Sequence[Job], found: Predictions) -> None:
-    """Count what a worker has evaluated: jobs of one model, and the answers of all their rows."""
-    card, rows = jobs[0].predictor.card, len(found)
-    labels = card.name, str(card.version)
-    _inferences.labels(*labels).inc(len(jobs))
-    _rows.labels(*labels).inc(rows)
-    _passes.labels(*labels).inc(rows * found.samples)
-    _batches.labels(*labels).observe(rows)
-    _confidence.labels(*labels).observe_rows(found.confidence.reshape(rows, -1).mean(axis=1))
-    _epistemic.labels(*labels).observe_rows(row_epistemic(found))
-    _novelty.labels(*labels).observe_rows(found.novelty)
-    if isinstance(found, ClassPredictions):
-        _abstained.labels(*labels).inc(int(found.abstain.sum()))
+def count_answers(model: str, version: int, requests: int, found: Sequence[Predictions]) -> None:
+    """Count the answers of some evaluations, to so many requests of one version."""
+    labels, sizes = (model, str(version)), np.array([len(part) for part in found])
+    confidence = [part.confidence.reshape(len(part), -1).mean(axis=1) for part in found]
+    _inferences.labels(*labels).inc(requests)
+    _rows.labels(*labels).inc(int(sizes.sum()))
+    _passes.labels(*labels).inc(sum(len(part) * part.samples for part in found))
+    _batches.labels(*labels).observe_rows(sizes)
+    _confidence.labels(*labels).observe_rows(np.concatenate(confidence))
+    _epistemic.labels(*labels).observe_rows(np.concatenate([row_epistemic(p) for p in found]))
+    _novelty.labels(*labels).observe_rows(np.concatenate([part.novelty for part in found]))
+    abstained = [part.abstain.sum() for part in found if isinstance(part, ClassPredictions)]
+    if abstained:
+        _abstained.labels(*labels).inc(int(sum(abstained)))
 
 
 def count_difference(difference: Difference) -> None:

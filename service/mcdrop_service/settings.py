@@ -188,8 +188,8 @@ def _check_environment(names: Mapping[str, str]) -> None:
     """Refuse variables that would be passed over in silence: misspelled ones, and LitServe's."""
     if "LIT_SERVER_API_KEY" in names:
         raise InputError(
-            "in the environment: got LIT_SERVER_API_KEY, wanted MCDROP_KEYS: keys of this server are "
-            "what `mcdrop key` makes"
+            "in the environment: got LIT_SERVER_API_KEY, wanted MCDROP_KEYS: the keys of this "
+            "server are what `mcdrop key` makes"
         )
     known = {_PREFIX + name.upper() for name in Settings.model_fields} | _OTHERS
     for name in names:
