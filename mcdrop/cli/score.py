@@ -16,7 +16,15 @@ from rich.text import Text
 
 from mcdrop.cli.console import console, say, stoppable
 from mcdrop.cli.find import load_predictor
-from mcdrop.cli.options import MODELS, Model, Repository, Samples, Seed, Version
+from mcdrop.cli.options import (
+    MODELS,
+    AutoSamples,
+    Model,
+    Repository,
+    Seed,
+    Tolerance,
+    Version,
+)
 
 if TYPE_CHECKING:
     from mcdrop.scoring import Summary
@@ -47,7 +55,8 @@ def score(
     root: Repository = MODELS,
     model: Model = None,
     version: Version = None,
-    samples: Samples = None,
+    samples: AutoSamples = None,
+    tolerance: Tolerance = None,
     seed: Seed = 0,
     level: Annotated[
         float | None, typer.Option("--level", help="Coverage of sets and intervals.")
@@ -102,6 +111,7 @@ def score(
             source,
             output,
             samples=samples,
+            tolerance=tolerance,
             seed=seed,
             level=level,
             risk=risk,

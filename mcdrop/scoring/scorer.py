@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from mcdrop.errors import DataError
 from mcdrop.predictions import Predictions
-from mcdrop.predictor import Predictor
+from mcdrop.predictor import Predictor, Samples
 from mcdrop.scoring.ahead import ahead
 from mcdrop.scoring.layout import columns, schema
 from mcdrop.scoring.places import File
@@ -38,7 +38,8 @@ class Job:
     Attributes:
         files: the input.
         keep: columns to carry through.
-        samples: T.
+        samples: T, or "auto" for as many passes as each row needs.
+        tolerance: of "auto".
         seed: draws the T thinned networks.
         level: of sets and intervals; None for the model's own.
         risk: of abstention; None for the model's own.
@@ -51,7 +52,8 @@ class Job:
 
     files: tuple[File, ...]
     keep: tuple[str, ...]
-    samples: int
+    samples: Samples
+    tolerance: float | None
     seed: int
     level: float | None
     risk: float | None
@@ -125,7 +127,7 @@ class Scorer:
         answers = []
         for x, kept in chunk.blocks:
             if len(x):
-                found = predictor.evaluate(x, job.samples, job.seed)
+                found = predictor.evaluate(x, job.samples, job.seed, tolerance=job.tolerance)
                 answers.append((predictor.reference.apply(found, job.level, job.risk), kept))
         return chunk, answers
 

@@ -19,7 +19,7 @@ import pyarrow as pa
 import torch
 
 from mcdrop.errors import DataError, InputError
-from mcdrop.predictor import Predictor
+from mcdrop.predictor import Predictor, Samples
 from mcdrop.recipe import SAMPLES_LIMIT
 from mcdrop.scoring import journal as journals
 from mcdrop.scoring.ahead import ahead
@@ -45,7 +45,8 @@ def score(
     source: str | Path,
     output: str | Path,
     *,
-    samples: int | None = None,
+    samples: Samples = None,
+    tolerance: float | None = None,
     seed: int = 0,
     level: float | None = None,
     risk: float | None = None,
@@ -72,7 +73,8 @@ def score(
             pictures; or "-" for standard input.
         output: a file or URL ending in .parquet, .csv, .jsonl or .arrow; or a folder. Its columns
             are those of `mcdrop.scoring.columns`.
-        samples: T; None takes the model's own number.
+        samples: T; None takes the model's own number; "auto": as many passes as each row needs.
+        tolerance: of "auto"; see `mcdrop.Predictor.predict`.
         seed: draws the T thinned networks.
         level: probability with which sets and intervals hold the truth; None: the model's.
         risk: error rate among rows that are not abstained from; None: the model's.
@@ -103,6 +105,7 @@ def score(
         files=(),
         keep=tuple(keep),
         samples=predictor.card.samples if samples is None else samples,
+        tolerance=tolerance,
         seed=seed,
         level=own.level if level is None else level,
         risk=own.risk if risk is None and classes else risk,
@@ -211,7 +214,7 @@ def _about(predictor: Predictor, job: Job) -> dict[str, str]:
         "model": card.name,
         "version": str(card.version),
         "weights_sha256": card.weights_sha256,
-        "samples": str(job.samples),
+        "samples": str(job.samples) + ("" if job.tolerance is None else f" {job.tolerance:g}"),
         "seed": str(job.seed),
         "level": str(job.level),
     } | ({} if job.risk is None else {"risk": str(job.risk)})
@@ -233,9 +236,9 @@ def _identity(predictor: Predictor, job: Job) -> dict[str, str]:
 
 
 def _check(
-    samples: int | None, seed: int, top: int | None, workers: int, on_error: str, on: str
+    samples: Samples, seed: int, top: int | None, workers: int, on_error: str, on: str
 ) -> None:
-    if samples is not None and not 1 <= samples <= SAMPLES_LIMIT:
+    if isinstance(samples, int) and not 1 <= samples <= SAMPLES_LIMIT:
         raise InputError(f"samples is {samples}: give 1 to {SAMPLES_LIMIT} passes")
     if not 0 <= seed < 2**63:
         raise InputError(f"seed is {seed}: give 0 to 2**63 - 1")
