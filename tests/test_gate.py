@@ -62,7 +62,7 @@ def ask(
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
             answer = await client.request(method, path, **request)
-        assert app.held == 0
+        assert app._intake.held == 0
         return answer
 
     return asyncio.run(go())

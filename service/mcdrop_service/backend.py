@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import itertools
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator
 from multiprocessing import Value
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,10 @@ import orjson
 
 from mcdrop_service.ask import LOOK, Ask, RefusedError, Reply
 from mcdrop_service.limits import HELD_BYTES, PENDING
+from mcdrop_service.waiting import Receive, Waiting
 from mcdrop_service.wire import Wire
 
 __all__ = ["Backend", "Receive"]
-
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-"""ASGI's ``receive`` of a request whose body has been read: it tells when the client goes away."""
 
 _TICK = 0.02  # seconds between looks at deadlines
 _PATIENCE = 0.05  # seconds after which it is worth watching whether the client is still there
@@ -50,7 +48,7 @@ class Backend:
     def __init__(self, folder: Path, workers: int, *, pending: int = PENDING) -> None:
         self.folder, self.workers, self.limit = folder, workers, pending
         self.held = 0  # bytes of asks that wait for a reply
-        self.asks: dict[int, _Waiting] = {}
+        self.asks: dict[int, Waiting] = {}
         self._links: list[_Link] = []
         self._numbers = itertools.count(1)
         self._tasks: list[asyncio.Task[None]] = []
@@ -89,14 +87,14 @@ class Backend:
         Returns:
             The worker's reply, or one that says why there is none: 503 or 504.
         """
-        return await self._ask(_Waiting(ask, receive))
+        return await self._ask(Waiting(ask, receive))
 
     async def stream(self, ask: Ask, receive: Receive | None = None) -> AsyncGenerator[Reply]:
         """Answer an ask with several replies; leaving the iterator ends the evaluation.
 
         A reply that is not 200 is the last.
         """
-        waiting = _Waiting(ask.with_(stream=True), receive)
+        waiting = Waiting(ask.with_(stream=True), receive)
         try:
             self._admit(waiting)
             more = True
@@ -118,11 +116,11 @@ class Backend:
         asks = []
         for link in self._links:
             ask = Ask([], format=LOOK, deadline=time.monotonic() + _LOOK_SECONDS)
-            asks.append(self._ask(_Waiting(ask, None, link)))
+            asks.append(self._ask(Waiting(ask, None, link)))
         replies = await asyncio.gather(*asks)
         return [orjson.loads(reply.body) for reply in replies if reply.status == 200]
 
-    async def _ask(self, waiting: "_Waiting") -> Reply:
+    async def _ask(self, waiting: Waiting) -> Reply:
         try:
             self._admit(waiting)
             return await waiting.take()
@@ -131,7 +129,7 @@ class Backend:
         finally:
             self._release(waiting)
 
-    def _admit(self, waiting: "_Waiting") -> None:
+    def _admit(self, waiting: Waiting) -> None:
         if len(self.asks) >= self.limit or self.held > HELD_BYTES:
             raise RefusedError(
                 503, f"{len(self.asks)} requests are waiting already: try again in a second"
@@ -145,7 +143,7 @@ class Backend:
             self._ticking = True
             asyncio.get_running_loop().call_later(_TICK, self._tick)
 
-    def _release(self, waiting: "_Waiting") -> None:
+    def _release(self, waiting: Waiting) -> None:
         if self.asks.pop(waiting.number, None) is None:
             return
         self.held -= waiting.size
@@ -156,7 +154,7 @@ class Backend:
         if waiting.link is not None:
             waiting.link.load -= 1
 
-    def _send(self, waiting: "_Waiting") -> None:
+    def _send(self, waiting: Waiting) -> None:
         """Give an ask to the worker with the fewest; without any, it waits for one."""
         if waiting.link is None and self._links:
             waiting.link = min(self._links, key=lambda link: link.load)
@@ -200,57 +198,10 @@ class Backend:
             loop.call_later(_TICK, self._tick)
 
 
-def _late(waiting: "_Waiting") -> RefusedError:
+def _late(waiting: Waiting) -> RefusedError:
     if waiting.link is None:
         return RefusedError(503, "no worker is there: try again in a second")
     return RefusedError(504, "no answer within the time allowed")
-
-
-class _Waiting:
-    """An ask and the replies to it that have come."""
-
-    def __init__(self, ask: Ask, receive: Receive | None, link: "_Link | None" = None) -> None:
-        self.number = 0
-        self.packed = ask.pack()
-        self.size = len(self.packed[1])
-        self.deadline, self.since = ask.deadline, time.monotonic()
-        self.receive = receive
-        self.watcher: asyncio.Task[None] | None = None
-        self.link = link
-        self.tries = 0
-        self.begun = self.answered = False
-        self._failure: RefusedError | None = None
-        self._replies: list[Reply] = []
-        self._next: asyncio.Future[Reply] | None = None
-
-    def put(self, reply: Reply) -> None:
-        """A reply has come."""
-        self.begun, self.answered = True, not reply.more
-        if self._next is not None and not self._next.done():
-            self._next.set_result(reply)
-        else:
-            self._replies.append(reply)
-
-    def fail(self, refused: RefusedError) -> None:
-        """There will be no reply; its worker is told when the ask is released."""
-        self._failure = refused
-        if self._next is not None and not self._next.done():
-            self._next.set_exception(refused)
-
-    async def take(self) -> Reply:
-        """The next reply, when it comes."""
-        if self._replies:
-            return self._replies.pop(0)
-        if self._failure is not None:
-            raise self._failure
-        self._next = asyncio.get_running_loop().create_future()
-        return await self._next
-
-    async def watch(self, receive: Receive) -> None:
-        """End the wait when the client goes away; what is answered then goes nowhere."""
-        while (await receive())["type"] != "http.disconnect":
-            pass
-        self.fail(RefusedError(499, "the client went away"))
 
 
 class _Link(Wire):

@@ -5,27 +5,23 @@
 - Every other request passes on to FastAPI, its body bounded in bytes and in time.
 
 Every request has an id: the caller's ``x-request-id``, or a fresh one; it is in the scope's state
-as ``request_id``, in the ask, and comes back as a header. Knows the bytes of a request. Refuses to
-know what they mean (``bodies``) and who answers (``backend``). Pure ASGI.
+as ``request_id``, in the ask, and comes back as a header. Knows which requests are answered here.
+Refuses to know how one is read (``intake``) and who answers (``backend``). Pure ASGI.
 """
 
-import asyncio
 import re
 import secrets
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from itertools import count
-from typing import Any
 
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mcdrop.packing import CONTENT_TYPE
-from mcdrop_service.ask import JSON, Ask, Body, RefusedError, Reply
+from mcdrop_service.ask import RefusedError, Reply
 from mcdrop_service.backend import Backend
-from mcdrop_service.bodies import KINDS, too_large
-from mcdrop_service.limits import BODY_BYTES, DEADLINE, HELD_BYTES
+from mcdrop_service.intake import Intake, replay
+from mcdrop_service.limits import BODY_BYTES, DEADLINE
 
 __all__ = ["Gate", "Handler", "request_id"]
 
@@ -52,9 +48,8 @@ class Gate:
         deadline: float = DEADLINE,
         body_bytes: int = BODY_BYTES,
     ) -> None:
-        self.app, self.backend, self.deadline = app, backend, deadline
-        self.body_bytes = body_bytes
-        self.held = 0  # bytes of bodies that are being read
+        self.app, self.backend = app, backend
+        self._intake = Intake(deadline, body_bytes)
         self.routes: dict[tuple[str, str], Handler] = {
             ("POST", "/predict"): self._predict,
             ("POST", "/predict/stream"): self._stream,
@@ -76,7 +71,7 @@ class Gate:
             await respond(refused.reply, scope, send)
 
     async def _predict(self, scope: Scope, receive: Receive, send: Send) -> None:
-        ask = await self._ask(scope, receive)
+        ask = await self._intake.ask(request_id(scope), scope, receive)
         await respond(await self.backend.submit(ask, receive), scope, send)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,7 +79,7 @@ class Gate:
 
         What cannot be begun is refused with a status, as by ``/predict``.
         """
-        ask = await self._ask(scope, receive)
+        ask = await self._intake.ask(request_id(scope), scope, receive)
         begun = False
         async with aclosing(self.backend.stream(ask, receive)) as replies:
             async for reply in replies:
@@ -116,71 +111,8 @@ class Gate:
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             await self.app(scope, receive, send)
             return
-        body = await self._body(dict(scope["headers"]), receive)
-        await self.app(scope, _replay(body, receive), send)
-
-    async def _ask(self, scope: Scope, receive: Receive) -> Ask:
-        """Take a request in; its body is for the worker to read, off this event loop."""
-        headers = dict(scope["headers"])
-        deadline = time.monotonic() + self._seconds(headers)
-        kind = _kind(headers)
-        gzip = _gzip(headers)
-        content = await self._body(headers, receive)
-        shape = headers.get(b"x-shape", b"").decode("latin-1")
-        query = scope["query_string"].decode("latin-1")
-        form = _FORMS.get(headers.get(b"accept", b""), "json")
-        body = Body(content, kind, query, shape, gzip, self.body_bytes)
-        return Ask(body, format=form, id=request_id(scope), deadline=deadline)
-
-    def _seconds(self, headers: Mapping[bytes, bytes]) -> float:
-        """How long the caller waits: ``x-timeout``, in seconds, or the server's limit."""
-        text = headers.get(b"x-timeout")
-        if text is None:
-            return self.deadline
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = -1.0
-        if not seconds > 0:
-            raise RefusedError(422, "x-timeout: wanted a number of seconds above 0")
-        return min(seconds, self.deadline)
-
-    async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
-        """The body, bounded in bytes and time; together, bodies are bounded too."""
-        length = headers.get(b"content-length", b"0")
-        if not length.isdigit() or len(length) > 20 or int(length) > self.body_bytes:
-            raise too_large(self.body_bytes)
-        message = await self._message(receive)
-        if not message.get("more_body"):
-            return self._checked(message.get("body", b""))
-        parts, size = [], 0
-        try:
-            async with asyncio.timeout(self.deadline):
-                async for part in _parts(message, receive):
-                    size += len(part)
-                    self.held += len(part)
-                    if size > self.body_bytes:
-                        raise too_large(self.body_bytes)
-                    if self.held > HELD_BYTES:
-                        raise RefusedError(503, "too many bodies are coming: try again in a second")
-                    parts.append(part)
-        except TimeoutError:
-            raise RefusedError(408, "the body did not come in time") from None
-        finally:
-            self.held -= size
-        return b"".join(parts)
-
-    def _checked(self, body: bytes) -> bytes:
-        if len(body) > self.body_bytes:
-            raise too_large(self.body_bytes)
-        return body
-
-    async def _message(self, receive: Receive) -> Message:
-        try:
-            async with asyncio.timeout(self.deadline):
-                return await receive()
-        except TimeoutError:
-            raise RefusedError(408, "the body did not come in time") from None
+        body = await self._intake.body(dict(scope["headers"]), receive)
+        await self.app(scope, replay(body, receive), send)
 
 
 def request_id(scope: Scope) -> str:
@@ -202,8 +134,6 @@ async def respond(reply: Reply, scope: Scope, send: Send) -> None:
 
 _RUN = secrets.token_hex(6)
 _NUMBERS = count()
-_FORMS = {CONTENT_TYPE.encode(): "tensors"}
-"""Forms of answers that a caller asks for by the header ``accept``."""
 _EVENTS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
@@ -220,43 +150,3 @@ def _start(
 def _event(name: bytes, data: bytes, *, more: bool) -> Message:
     body = b"event: %b\ndata: %b\n\n" % (name, data)
     return {"type": "http.response.body", "body": body, "more_body": more}
-
-
-def _kind(headers: Mapping[bytes, bytes]) -> str:
-    """The content type, which has to be one that can be read."""
-    given = headers.get(b"content-type", b"none").decode("latin-1")
-    kind = given.partition(";")[0].strip().lower()
-    if kind != JSON and kind not in KINDS:
-        wanted = ", ".join([JSON, *KINDS])
-        raise RefusedError(415, f"got content type {given[:80]!r}, wanted one of {wanted}")
-    return kind
-
-
-def _gzip(headers: Mapping[bytes, bytes]) -> bool:
-    given = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
-    if given not in ("identity", "gzip"):
-        raise RefusedError(415, f"got content encoding {given[:80]!r}, wanted gzip or none")
-    return given == "gzip"
-
-
-async def _parts(message: Message, receive: Receive) -> AsyncIterator[bytes]:
-    """The body as it comes, from its first message on."""
-    while True:
-        if message["type"] == "http.disconnect":
-            raise RefusedError(499, "the client went away")
-        yield message.get("body", b"")
-        if not message.get("more_body"):
-            return
-        message = await receive()
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Give ``body`` as the one message of a request, then what comes after it."""
-    message: Message | None = {"type": "http.request", "body": body, "more_body": False}
-
-    async def replay() -> Any:
-        nonlocal message
-        first, message = message, None
-        return first or await receive()
-
-    return replay
