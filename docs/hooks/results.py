@@ -60,7 +60,7 @@ def _section(name: str) -> str:
     texts = [place.read_text(encoding="utf-8") for place in places if place.is_file()]
     about = "".join(ast.get_docstring(ast.parse(text)) or "" for text in texts)
     shown = f"{{{{ results {name} }}}}\n\n{{{{ machine {name} }}}}."
-    return f"## {name.capitalize()}\n\n{about}\n\n{shown}\n"
+    return f"## {name.replace('_', ' ').capitalize()}\n\n{about}\n\n{shown}\n"
 
 
 def _command(name: str) -> str:
