@@ -15,9 +15,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mcdrop.adaptive import AdaptiveLevel
 from mcdrop.errors import InputError, RepositoryError
@@ -31,7 +32,7 @@ ADAPTED = "adapted"
 """Key of an ask's `extra` that says that the server chose its level."""
 
 _log = logging.getLogger(__name__)
-_BACKLOG = 1000  # evaluations not yet written; beyond it, they are not kept
+_BACKLOG = 200  # evaluations not yet written; beyond it, they are not kept
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     place INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -59,7 +60,7 @@ class Keeper:
 
     def __init__(self, path: Path, most: int) -> None:
         self.path, self.most = path, most
-        self._queue: queue.Queue[tuple[Any, ...]] | None = None
+        self._queue: queue.Queue[_Answered] | None = None
 
     def __call__(self, jobs: Sequence[Job], found: Predictions) -> None:
         """Keep the answers of jobs of one model."""
@@ -67,7 +68,7 @@ class Keeper:
             self._queue = queue.Queue(_BACKLOG)
             threading.Thread(target=self._write, name="feedback", daemon=True).start()
         try:
-            self._queue.put_nowait((jobs, found, time.time()))
+            self._queue.put_nowait(_Answered.of(jobs, found))
         except queue.Full:
             _log.warning("answers come faster than they can be kept for feedback: some are not")
 
@@ -90,19 +91,15 @@ class Keeper:
                 for _ in batch:
                     waiting.task_done()
 
-    def _keep(self, base: sqlite3.Connection, batch: Sequence[tuple[Any, ...]]) -> None:
+    def _keep(self, base: sqlite3.Connection, batch: Sequence["_Answered"]) -> None:
         with base:
             base.execute("BEGIN IMMEDIATE")
-            for jobs, found, at in batch:
-                card = jobs[0].predictor.card
-                names = card.classes or card.targets
-                level = jobs[0].predictor.reference.recipe.level
-                about = card.name, card.version, card.task, json.dumps(names), level
-                base.execute("INSERT OR IGNORE INTO models VALUES (?, ?, ?, ?, ?)", about)
+            for answered in batch:
+                base.execute("INSERT OR IGNORE INTO models VALUES (?, ?, ?, ?, ?)", answered.model)
                 base.executemany(
                     "INSERT OR IGNORE INTO answers (id, row, model, version, at, level, adapted, "
                     "answer) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    _lines(jobs, found, at),
+                    answered.lines(),
                 )
             (last,) = base.execute("SELECT coalesce(max(place), 0) FROM answers").fetchone()
             base.execute("DELETE FROM answers WHERE place <= ?", (last - self.most,))
@@ -230,14 +227,27 @@ class Ledger:
         base.execute("INSERT OR REPLACE INTO levels VALUES (?, ?, ?)", (*key, json.dumps(kept)))
 
 
-def _lines(jobs: Sequence[Job], found: Predictions, at: float) -> Iterator[tuple[Any, ...]]:
-    """A line of the table for each row."""
-    card = jobs[0].predictor.card
-    answers = stack(found)  # (B, k, C)
-    start = 0
-    for job in jobs:
-        adapted = bool(job.ask.extra.get(ADAPTED))
-        for row in range(len(job.x)):
-            content = answers[start + row].tobytes()
-            yield job.ask.id, row, card.name, card.version, at, found.level, adapted, content
-        start += len(job.x)
+class _Answered(NamedTuple):
+    """What of an evaluation is kept, without what it was made of."""
+
+    model: tuple[str, int, str, str, float]  # name, version, task, classes or targets, usual level
+    requests: list[tuple[str, int, bool]]  # id, rows, whether the server chose the level
+    at: float
+    level: float
+    answers: NDArray[np.float64]  # (B, k, C)
+
+    @classmethod
+    def of(cls, jobs: Sequence[Job], found: Predictions) -> "_Answered":
+        """From jobs of one model, and the answers of all their rows."""
+        card, usual = jobs[0].predictor.card, jobs[0].predictor.reference.recipe.level
+        names = json.dumps(card.classes or card.targets)
+        requests = [(j.ask.id, len(j.x), bool(j.ask.extra.get(ADAPTED))) for j in jobs]
+        model = card.name, card.version, card.task, names, usual
+        return cls(model, requests, time.time(), found.level, stack(found))
+
+    def lines(self) -> Iterator[tuple[Any, ...]]:
+        """A line of the table for each row."""
+        name, version, *_ = self.model
+        places = ((r, row, adapted) for r, rows, adapted in self.requests for row in range(rows))
+        for (request, row, adapted), answer in zip(places, self.answers, strict=True):
+            yield request, row, name, version, self.at, self.level, adapted, answer.tobytes()
