@@ -160,7 +160,7 @@ def test_a_sample_is_sent_as_it_is(digits: Page, url: str) -> None:
         wait_for_answer(digits)
         assert asked(digits)["inputs"] == [examples["rows"][number - 1]]
         expect(digits.locator(".note")).to_have_text(
-            f"Sample {number}: {examples['labels'][number - 1]}. You can draw on it."
+            f"Sample {number} shows {examples['labels'][number - 1]}. You can draw on it."
         )
 
 
@@ -173,12 +173,12 @@ def test_the_numbers_shown_are_the_api_s(digits: Page, url: str) -> None:
     plainly = row["deterministic"]
     mean, std = (row[name][row["prediction"]] for name in ("probabilities", "std"))
     assert digits.locator(".mc .big").inner_text() == row["prediction"]
-    assert digits.locator(".mc .detail").inner_text() == f"{100 * mean:.1f} % ± {100 * std:.1f}"
+    assert digits.locator(".mc .detail").inner_text() == f"{100 * mean:.1f}\xa0% ± {100 * std:.1f}"
     assert digits.locator(".sides .fixed .big").inner_text() == plainly["prediction"]
     top = plainly["probabilities"][plainly["prediction"]]
-    assert digits.locator(".sides .fixed .detail").inner_text() == f"{100 * top:.1f} %"
+    assert digits.locator(".sides .fixed .detail").inner_text() == f"{100 * top:.1f}\xa0%"
     assert fact(digits, "Confidence") == f"{row['confidence']:.3f}"
-    assert fact(digits, "Novelty") == f"{100 * row['novelty']:.0f} %"
+    assert fact(digits, "Novelty") == f"{100 * row['novelty']:.0f}\xa0%"
     assert set(re.findall(r"\d", fact(digits, "Prediction set"))) == set(row["prediction_set"])
     assert fact(digits, "Decision") == ("Abstains" if row["abstain"] else "Answers")
     for name in ("aleatoric", "epistemic"):
@@ -189,7 +189,7 @@ def test_the_numbers_shown_are_the_api_s(digits: Page, url: str) -> None:
         line = lines.nth(index)
         mean, std = row["probabilities"][label], row["std"][label]
         assert line.locator(".name").text_content() == label
-        assert line.locator(".value").text_content() == f"{100 * mean:.1f} % ± {100 * std:.1f}"
+        assert line.locator(".value").text_content() == f"{100 * mean:.1f}\xa0% ± {100 * std:.1f}"
         dots = re.findall(r"M([\d.]+) ", line.locator(".passes").get_attribute("d") or "")
         expected = [f"{1000 * single[index]:.1f}" for single in row["passes"]]
         np.testing.assert_allclose(

@@ -1,10 +1,10 @@
 // Numbers as people read them. The API's numbers go in unrounded.
 
 /** A share in [0, 1] as percent: "87.1 %". */
-export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)} %`;
+export const percent = (share, digits = 1) => `${(100 * share).toFixed(digits)}\u00a0%`;
 
 /** A share that was asked for, without needless zeros: "90 %". */
-export const share = (value) => `${+(100 * value).toFixed(3)} %`;
+export const share = (value) => `${+(100 * value).toFixed(3)}\u00a0%`;
 
 /** A number of unknown size, to a few significant digits, never in vain precision. */
 export function plain(value, digits = 4) {

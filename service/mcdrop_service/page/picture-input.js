@@ -120,7 +120,7 @@ function strip(model, examples, choose) {
     const label = examples.labels[i];
     return h("button", {
       type: "button", "aria-label": `Sample ${i + 1}, labeled ${label}`,
-      onclick: () => choose(picture, `Sample ${i + 1}: ${label}. You can draw on it.`),
+      onclick: () => choose(picture, `Sample ${i + 1} shows ${label}. You can draw on it.`),
     }, canvas);
   });
   return buttons.length
