@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with serving(root) as url:
         body = {"inputs": random_pixels(300).tolist()}
         httpx.post(f"{url}/predict", json=body, timeout=30).raise_for_status()
+        deadline = time.monotonic() + 20
+        while "mcdrop_rows_total{" not in httpx.get(f"{url}/metrics").text:  # workers count late
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         yield url
 
 
