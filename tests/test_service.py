@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -453,6 +454,16 @@ def test_a_server_that_cannot_start_says_why(
 ) -> None:
     with pytest.raises(mcdrop.errors.McdropError, match=said):
         serve(tmp_path, **options)
+
+
+def test_a_start_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_random_classifier(tmp_path / "models")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    for wrong in ({"keys": ("alice:x",)}, {"adaptive": 0.1}, {"feedback": tmp_path}):
+        with pytest.raises(mcdrop.errors.InputError):
+            serve(tmp_path / "models", **wrong)
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 @pytest.mark.slow

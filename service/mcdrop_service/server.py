@@ -6,13 +6,13 @@ Knows LitServe's processes and how they are made to stop. Refuses to know what t
 import logging
 import multiprocessing
 import os
-import shutil
 import signal
 import sys
 import tempfile
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -147,12 +147,17 @@ def serve(repository: Path | None = None, *, config: Path | None = None, **flags
     settings = read_settings(config, repository=repository, **flags)
     repository = settings.repository.resolve()
     settings = settings.model_copy(update={"repository": repository})
-    logs.configure(settings.log)
     names = [entry.name for entry in list_models(repository)]
     if not names:
         raise RepositoryError(f"no trained model in {repository}: try `mcdrop train digits` first")
-    folder = Path(tempfile.mkdtemp(prefix="mcdrop-"))  # readable by this user only
+    # Readable by this user only; a wrong key or file stops the start, and leaves nothing.
+    with tempfile.TemporaryDirectory(prefix="mcdrop-", ignore_cleanup_errors=True) as folder:
+        _run(settings, Path(folder), names)
+
+
+def _run(settings: Settings, folder: Path, names: Sequence[str]) -> None:
     server = build(settings, folder)
+    logs.configure(settings.log)
     _stop_on_signals(server)
     # LitServe's own watch over workers stumbles when the server stops beneath it.
     logging.getLogger("litserve.server").addFilter(lambda _record: not server.stopping)
@@ -177,7 +182,6 @@ def serve(repository: Path | None = None, *, config: Path | None = None, **flags
     finally:
         for process in multiprocessing.active_children():  # none, unless stopped while starting
             process.kill()
-        shutil.rmtree(folder, ignore_errors=True)
     if server.died:
         sys.exit(server.died)
 
