@@ -43,6 +43,9 @@ constexpr int64_t PASSES = 128;       // passes of a row that are computed toget
 constexpr float LOG2E = 1.44269504f;
 constexpr int64_t BALANCE = 32;       // passes over which masks are balanced
 
+// Before loops over registers: all of them unrolled, else compilers keep them in memory.
+#define EACH _Pragma("GCC unroll 8")
+
 typedef float Floats __attribute__((vector_size(4 * WIDTH)));
 typedef uint32_t Words __attribute__((vector_size(4 * WIDTH)));
 
@@ -201,18 +204,16 @@ template <int N, int R>
 void dense_tile(const float* x, int64_t stride, const Dense& layer, int64_t panel, float* out) {
     const float* w = layer.panels + panel * layer.inputs * WIDTH;
     Floats sum[N][R];
-    for (int n = 0; n < N; n++)
-        for (int r = 0; r < R; r++) sum[n][r] = Floats{};
+    EACH for (int n = 0; n < N; n++)
+        EACH for (int r = 0; r < R; r++) sum[n][r] = Floats{};
     for (int64_t k = 0; k < layer.inputs; k++) {
         Floats column[R];
-        for (int r = 0; r < R; r++) column[r] = load(w + (r * layer.inputs + k) * WIDTH);
-#pragma GCC unroll 8
-        for (int n = 0; n < N; n++)
-#pragma GCC unroll 8
-            for (int r = 0; r < R; r++) sum[n][r] = column[r] * x[n * stride + k] + sum[n][r];
+        EACH for (int r = 0; r < R; r++) column[r] = load(w + (r * layer.inputs + k) * WIDTH);
+        EACH for (int n = 0; n < N; n++)
+            EACH for (int r = 0; r < R; r++) sum[n][r] = column[r] * x[n * stride + k] + sum[n][r];
     }
-    for (int n = 0; n < N; n++)
-        for (int r = 0; r < R; r++)
+    EACH for (int n = 0; n < N; n++)
+        EACH for (int r = 0; r < R; r++)
             store(out + n * padded(layer.outputs) + (panel + r) * WIDTH, sum[n][r]);
 }
 
@@ -494,29 +495,27 @@ void tile(const float* in, int64_t slots, const uint32_t* w, From from, Units le
           const Layer& layer, bool last, float* out) {
     constexpr int ROWS = R * WIDTH;
     Floats sum[N][R];
-    for (int i = 0; i < N; i++)
-        for (int r = 0; r < R; r++)
+    EACH for (int i = 0; i < N; i++)
+        EACH for (int r = 0; r < R; r++)
             sum[i][r] = from.base ? load(from.base + leave[o + i] * ROWS + r * WIDTH)
                                    : splat(from.bias[leave[o + i]]);
     for (int64_t k = 0; k < slots; k++, in += ROWS, w += N) {
         Floats x[R];
-        for (int r = 0; r < R; r++) x[r] = load(in + r * WIDTH);
-#pragma GCC unroll 8
-        for (int i = 0; i < N; i++)
-#pragma GCC unroll 3
-            for (int r = 0; r < R; r++) sum[i][r] = multiply<HALF>(x[r], w[i], sum[i][r]);
+        EACH for (int r = 0; r < R; r++) x[r] = load(in + r * WIDTH);
+        EACH for (int i = 0; i < N; i++)
+            EACH for (int r = 0; r < R; r++) sum[i][r] = multiply<HALF>(x[r], w[i], sum[i][r]);
     }
     if (layer.relu)
-        for (int i = 0; i < N; i++)
-            for (int r = 0; r < R; r++) sum[i][r] = larger(Floats{}, sum[i][r]);
+        EACH for (int i = 0; i < N; i++)
+            EACH for (int r = 0; r < R; r++) sum[i][r] = larger(Floats{}, sum[i][r]);
     if (HALF && !last) {
-        for (int i = 0; i < N; i += 2)
-            for (int r = 0; r < R; r++)
+        EACH for (int i = 0; i < N; i += 2)
+            EACH for (int r = 0; r < R; r++)
                 store(out + (o + i) / 2 * ROWS + r * WIDTH,
                       pair(sum[i][r], i + 1 < N ? sum[i + 1 < N ? i + 1 : i][r] : Floats{}));
     } else {
-        for (int i = 0; i < N; i++)
-            for (int r = 0; r < R; r++) store(out + (o + i) * ROWS + r * WIDTH, sum[i][r]);
+        EACH for (int i = 0; i < N; i++)
+            EACH for (int r = 0; r < R; r++) store(out + (o + i) * ROWS + r * WIDTH, sum[i][r]);
     }
 }
 
@@ -547,7 +546,7 @@ void gather(const float* hidden, Units enter, float* out) {
     for (int64_t k = 0; k < enter.count; k += step, out += ROWS) {
         const float* a = hidden + enter[k] * ROWS;
         const float* b = k + 1 < enter.count ? hidden + enter[k + 1] * ROWS : nullptr;
-        for (int r = 0; r < R; r++) {
+        EACH for (int r = 0; r < R; r++) {
             const Floats x = load(a + r * WIDTH);
             store(out + r * WIDTH, HALF ? pair(x, b ? load(b + r * WIDTH) : Floats{}) : x);
         }
@@ -664,13 +663,13 @@ void column_tile(const Layer& layer, int64_t panel, const float* from, const flo
     const float* w = layer.columns + panel * layer.inputs * WIDTH;
     for (int64_t pass = 0; pass < passes; pass++, state += step) {
         Floats sum[R];
-        for (int r = 0; r < R; r++) sum[r] = load(from + (panel + r) * WIDTH);
+        EACH for (int r = 0; r < R; r++) sum[r] = load(from + (panel + r) * WIDTH);
         for (int64_t n = lists.starts[pass]; n < lists.starts[pass + 1]; n++) {
             const int64_t k = lists.list[n];
-            for (int r = 0; r < R; r++)
+            EACH for (int r = 0; r < R; r++)
                 sum[r] = load(w + (r * layer.inputs + k) * WIDTH) * state[k] + sum[r];
         }
-        for (int r = 0; r < R; r++) {
+        EACH for (int r = 0; r < R; r++) {
             if (layer.relu) sum[r] = larger(Floats{}, sum[r]);
             store(out + pass * padded(layer.outputs) + (panel + r) * WIDTH,
                   HALF && !last ? rounded(sum[r]) : sum[r]);
