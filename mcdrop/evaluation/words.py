@@ -84,7 +84,7 @@ def _covers(conformal: Tree) -> str:
         end = "as promised"
     return (
         f"Sets and intervals at level {level:g} hold the truth in {written(coverage)} of rows, "
-        f"{end}: {number(low)} to {number(high)} would be chance, so few are the calibration rows."
+        f"{end} ({number(low)} to {number(high)} would still be chance)."
     )
 
 
