@@ -83,7 +83,7 @@ def average(name: str, recipe: Recipe, root: Path, place: Path, seeds: int) -> d
     means = {
         key: None if None in values else float(np.mean(values)) for key, values in numbers.items()
     }
-    return {"set": name, "seeds": seeds, **means}
+    return {"set": name, "seeds": seeds, **means, "rows": each[0]["rows"]}
 
 
 def strangeness(model: mcdrop.Predictor, known: np.ndarray) -> float:
