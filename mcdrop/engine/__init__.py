@@ -27,9 +27,11 @@ from mcdrop.engine.draw import Masks
 from mcdrop.engine.grouped import GroupedPlan, groupable
 from mcdrop.engine.layers import Layer, linear_layers, linear_trunk
 from mcdrop.engine.native import Native, suits
+from mcdrop.engine.rows import LEAST
 from mcdrop.engine.sums import Sums, group_size
 from mcdrop.engine.tally import Center, Tally, numpy64
 from mcdrop.engine.thin import Mask, ThinPlan, thin_macs
+from mcdrop.masks import BLOCK
 from mcdrop.plan import Layout
 
 __all__ = ["Center", "Engine", "Masks", "Native", "Sums", "Tally", "group_size", "numpy64"]
@@ -37,7 +39,7 @@ __all__ = ["Center", "Engine", "Masks", "Native", "Sums", "Tally", "group_size",
 _FEW = 64  # rows up to which the buckets of few rows are used
 _MANY = 256  # rows that the other buckets are made for
 _KEPT = 256 << 20  # bytes of thinned weights that are kept between calls
-_SLAB = 64 << 20  # bytes of thinned weights made at a time where they are not kept
+_SLAB = 64 << 20  # bytes of sums by group, or of thinned weights that are not kept, at a time
 
 
 class Plan(Protocol):
@@ -73,7 +75,7 @@ class Engine:
         classification: bool,
         precision: Literal["auto", "float32"],
     ) -> None:
-        self.layout, self._masks = layout, masks
+        self.layout, self._masks, self._samples = layout, masks, samples
         layers = linear_layers(layout)
         self._layers = layers if masks.shared else None
         self._plans: dict[tuple[int, int, int], Plan] = {}
@@ -115,10 +117,15 @@ class Engine:
 
     @property
     def rows(self) -> int:
-        """Rows to evaluate at a time: more where weights are made anew each time."""
+        """Rows to evaluate at a time: more where weights are made anew each time.
+
+        Fewer where there are so many passes that sums by group would fill the memory.
+        """
+        groups = -(-self._samples // BLOCK) * (self.layout.outputs or 1)
+        most = max(LEAST, _SLAB // (8 * groups))
         if self._layers is None and not self.native:
-            return 256
-        return 1024 if self._keep else 4096
+            return min(256, most)
+        return min(1024 if self._keep else 4096, most)
 
     def evaluate(
         self, hidden: Tensor, passes: range, rows: range

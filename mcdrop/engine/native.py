@@ -99,13 +99,16 @@ class Native:
         """Whether `predict` can take so many rows: only where all passes exist at a time."""
         return not self._masks.shared or self._samples <= self._limits[rows <= self._few]
 
-    def predict(self, x: Tensor, temperature: float | None, *, started: bool = False) -> Array:
+    def predict(
+        self, x: Tensor, temperature: float | None, *, started: bool = False, place: int = 0
+    ) -> Array:
         """Statistics of all passes.
 
         Args:
             x: (B, D) float32, rows; ``answers(B)`` holds.
             temperature: divides logits; None for a regression.
             started: whether ``x`` has been through the trunk.
+            place: of the first row among those that masks of rows' own are drawn for.
 
         Returns:
             First (4, B, C): the deterministic answer, means, spreads (standard deviations of
@@ -120,7 +123,7 @@ class Native:
         out: Array = np.empty(count * (4 * self.outputs + lists))
         rows = self._rows(count, temperature, group_size(self._samples))
         rows.statistics, rows.start = out.ctypes.data, self._trunk if started else 0
-        self._run(x, 0, range(self._samples), rows)
+        self._run(x, place, range(self._samples), rows)
         return out
 
     def sums(

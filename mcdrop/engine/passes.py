@@ -68,17 +68,24 @@ class Passes:
         return numpy64(torch.cat(parts, dim=1))
 
     def _at_once(self, native: Native, rows: Tensor) -> Statistics:
-        """All that the kernel has to say about rows, in one call."""
-        engine, count = self.engine, rows.shape[0]
-        temperature = self.reading.scale(native.outputs)
-        if not engine.trunk_too:
-            blocks = spans(count, engine.rows)
-            rows = torch.cat([self._hidden(rows[b.start : b.stop])[: len(b)] for b in blocks])
+        """All that the kernel has to say about rows: in one call, if it can run the trunk too."""
+        if self.engine.trunk_too:
+            return self._told(native, rows, 0)
+        blocks = spans(len(rows), self.engine.rows)
+        return join(
+            [
+                self._told(native, self._hidden(rows[b.start : b.stop])[: len(b)], b.start)
+                for b in blocks
+            ]
+        )
+
+    def _told(self, native: Native, rows: Tensor, place: int) -> Statistics:
+        temperature, started = self.reading.scale(native.outputs), not self.engine.trunk_too
         try:
-            numbers = native.predict(rows, temperature, started=not engine.trunk_too)
+            numbers = native.predict(rows, temperature, started=started, place=place)
         except FloatingPointError:
             raise self.reading.broken() from None
-        return self.reading.answer(numbers, count, native.outputs, self.samples)
+        return self.reading.answer(numbers, rows.shape[0], native.outputs, self.samples)
 
     @torch.inference_mode()
     def _hidden(self, rows: Tensor) -> Tensor:
