@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sysconfig
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +31,18 @@ def build(folder: Path, *extra: str) -> list[Path]:
     compiler = next((path for name in COMPILERS if (path := shutil.which(name))), None)
     if compiler is None or platform.machine().lower() not in {"x86_64", "amd64"}:
         return []
-    built = []
-    for name, target in BUILDS.items():
+
+    def compiled(name: str) -> Path | None:
         library = folder / f"kernel_{name}.so"
-        command = [compiler, *FLAGS, *target, *extra, folder / "kernel.cpp", "-o", library]
+        command = [compiler, *FLAGS, *BUILDS[name], *extra, folder / "kernel.cpp", "-o", library]
         try:
-            done = subprocess.run(command, capture_output=True, timeout=120, check=False)  # noqa: S603
+            done = subprocess.run(command, capture_output=True, timeout=300, check=False)  # noqa: S603
         except (OSError, subprocess.TimeoutExpired):
-            continue
-        if done.returncode == 0:
-            built.append(library)
-    return built
+            return None
+        return library if done.returncode == 0 else None
+
+    with ThreadPoolExecutor() as pool:
+        return [library for library in pool.map(compiled, BUILDS) if library]
 
 
 class KernelHook(BuildHookInterface):
