@@ -1,6 +1,6 @@
 """Small real models for tests: written by the repository's own writer, quick to make."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,11 @@ def save_random_classifier(
     seed: int = 0,
     fields: Mapping[str, Any] | None = None,
     examples: repository.Examples | None = None,
+    hidden: Sequence[int] = (16,),
 ) -> Path:
-    """A version of an untrained 64-16-10 classifier of digits."""
+    """A version of an untrained classifier of digits, 64-16-10 unless said otherwise."""
     recipe = Recipe.model_validate(
-        {"data": {"source": "digits"}, "network": {"hidden": [16], "dropout": 0.4}}
+        {"data": {"source": "digits"}, "network": {"hidden": list(hidden), "dropout": 0.4}}
     )
     network = build_network(recipe.network, 64, 10, torch.Generator().manual_seed(seed))
     return repository.save(

@@ -26,7 +26,6 @@ from tests.serving import (
     children,
     door_of,
     running,
-    serving,
     wait_for,
     wait_for_none,
     worker_of,
@@ -39,26 +38,41 @@ pytestmark = [
 
 ROW = random_pixels(1).tolist()
 TINY = {"inputs": ROW, "model": "tiny"}
-# A million passes of 64-16-10 take some tenths of a second; they wait for each other.
-LONG = {"inputs": random_pixels(100).tolist(), "model": "tiny", "samples": 10_000}
+# A million passes of 64-256-128-10, whose thinned networks are too many to be kept, take some
+# tenths of a second.
+LONG = {"inputs": random_pixels(100).tolist(), "model": "heavy", "samples": 10_000}
 
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
     save_random_classifier(folder)
+    save_random_classifier(folder, "heavy", hidden=(256, 128))
     return folder
 
 
 @pytest.fixture(scope="module")
-def url(root: Path) -> Iterator[str]:
-    with serving(root) as base:
-        yield base
+def server(root: Path) -> Iterator["tuple[subprocess.Popen[bytes], str]"]:
+    """One that most of these tests share, and what they do to it: it has to bear that."""
+    with running(root) as (process, http, _):
+        wait_for(http, 200)
+        yield process, str(http.base_url).rstrip("/")
+
+
+@pytest.fixture
+def session(server: "tuple[subprocess.Popen[bytes], str]") -> int:
+    return server[0].pid
+
+
+@pytest.fixture
+def url(server: "tuple[subprocess.Popen[bytes], str]") -> str:
+    return server[1]
 
 
 @pytest.fixture
 def client(url: str) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=url, timeout=30) as http:
+        wait_for(http, 200)
         yield http
 
 
@@ -130,31 +144,31 @@ def seconds_of(session: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def test_an_endless_body_takes_neither_memory_nor_the_loop(root: Path) -> None:
-    with running(root) as (server, http, _):
-        wait_for(http, 200)
-        before = memory(door_of(server.pid))
-        slowest = 0.0
-        done = threading.Event()
+def test_an_endless_body_takes_neither_memory_nor_the_loop(
+    client: httpx.Client, url: str, session: int
+) -> None:
+    before = memory(door_of(session))
+    slowest = 0.0
+    done = threading.Event()
 
-        def look() -> None:
-            nonlocal slowest
-            with httpx.Client(base_url=http.base_url) as other:
-                while not done.is_set():
-                    start = time.monotonic()
-                    assert other.get("/health/live").status_code == 200
-                    slowest = max(slowest, time.monotonic() - start)
+    def look() -> None:
+        nonlocal slowest
+        with httpx.Client(base_url=url) as other:
+            while not done.is_set():
+                start = time.monotonic()
+                assert other.get("/health/live").status_code == 200
+                slowest = max(slowest, time.monotonic() - start)
 
-        watcher = threading.Thread(target=look)
-        watcher.start()
-        pieces = (b" " * 2**20 for _ in range(200))
-        kind = {"content-type": "application/json"}
-        with contextlib.suppress(httpx.TransportError):  # it is told while it is still sending
-            assert http.post("/predict", content=pieces, headers=kind).status_code == 413
-        done.set()
-        watcher.join()
-        assert memory(door_of(server.pid)) - before < 100 * 2**20
-        assert slowest < 1.5
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    pieces = (b" " * 2**20 for _ in range(200))
+    kind = {"content-type": "application/json"}
+    with contextlib.suppress(httpx.TransportError):  # it is told while it is still sending
+        assert client.post("/predict", content=pieces, headers=kind).status_code == 413
+    done.set()
+    watcher.join()
+    assert memory(door_of(session)) - before < 100 * 2**20
+    assert slowest < 1.5
 
 
 def test_a_large_body_is_parsed_away_from_the_loop(url: str) -> None:
@@ -217,7 +231,7 @@ def test_clients_that_left_cost_nothing_more(url: str, client: httpx.Client) -> 
     time.sleep(0.3)
     start = time.monotonic()
     assert client.post("/predict", json=TINY).status_code == 200
-    assert time.monotonic() - start < max(1.0, 10 * one)  # of 60
+    assert time.monotonic() - start < max(2.0, 10 * one)  # of 60
 
 
 def test_idle_connections_keep_nobody_out(url: str, client: httpx.Client) -> None:
@@ -251,59 +265,54 @@ def test_every_answer_names_its_request(client: httpx.Client) -> None:
     assert len(ids) == 3
 
 
-def test_a_server_without_work_rests_and_a_lone_request_waits_for_no_batch(root: Path) -> None:
-    with running(root) as (server, http, _):
-        wait_for(http, 200)
-        http.post("/predict", json=TINY)
-        times = []
-        for _ in range(30):
-            start = time.monotonic()
-            assert http.post("/predict", json=TINY).status_code == 200
-            times.append(time.monotonic() - start)
-        assert min(times) < 0.008
-        before = seconds_of(server.pid)
-        time.sleep(4)
-        assert seconds_of(server.pid) - before < 0.25 * 4  # all processes together
-
-
-def test_a_worker_killed_on_the_way_is_replaced_and_its_request_answered(root: Path) -> None:
-    with running(root) as (server, http, _):
-        wait_for(http, 200)
-        first = worker_of(server.pid)
-        with ThreadPoolExecutor(8) as pool:
-            work = [pool.submit(http.post, "/predict", json=LONG) for _ in range(8)]
-            time.sleep(0.3)
-            os.kill(first, signal.SIGKILL)
-            wait_for(http, 503)  # the live state
-            answers = [job.result() for job in work]
-        assert [answer.status_code for answer in answers] == [200] * 8
-        wait_for(http, 200)
-        assert worker_of(server.pid) != first
-
-
-def test_a_stream_that_breaks_says_so(root: Path) -> None:
-    with running(root) as (server, http, _):
-        wait_for(http, 200)
-        body = {**LONG, "fields": ["mc_error"]}
-        with http.stream("POST", "/predict/stream", json=body) as answer:
-            lines = answer.iter_lines()
-            assert next(lines) == "event: estimate"
-            os.kill(worker_of(server.pid), signal.SIGKILL)
-            events = [line for line in lines if line.startswith("event")]
-        assert events[-1] == "event: error"
-
-
-def test_a_stream_ends_when_its_client_leaves(root: Path) -> None:
-    with running(root) as (_, http, _):
-        wait_for(http, 200)
-        base = str(http.base_url).rstrip("/")
-        for _ in range(20):
-            with connect(base) as place:
-                place.sendall(raw({**LONG, "fields": ["mc_error"]}, "/predict/stream"))
-                assert b"200" in place.recv(100)
+def test_a_server_without_work_rests_and_a_lone_request_waits_for_no_batch(
+    client: httpx.Client, session: int
+) -> None:
+    client.post("/predict", json=TINY)
+    times = []
+    for _ in range(50):
         start = time.monotonic()
-        assert http.post("/predict", json=TINY).status_code == 200
-        assert time.monotonic() - start < 2
+        assert client.post("/predict", json=TINY).status_code == 200
+        times.append(time.monotonic() - start)
+    assert min(times) < 0.008
+    before = seconds_of(session)
+    time.sleep(4)
+    assert seconds_of(session) - before < 0.25 * 4  # all processes together
+
+
+def test_a_stream_ends_when_its_client_leaves(client: httpx.Client, url: str) -> None:
+    for _ in range(20):
+        with connect(url) as place:
+            place.sendall(raw({**LONG, "fields": ["mc_error"]}, "/predict/stream"))
+            assert b"200" in place.recv(100)
+    start = time.monotonic()
+    assert client.post("/predict", json=TINY).status_code == 200
+    assert time.monotonic() - start < 2
+
+
+def test_a_worker_killed_on_the_way_is_replaced_and_its_request_answered(
+    client: httpx.Client, session: int
+) -> None:
+    first = worker_of(session)
+    with ThreadPoolExecutor(4) as pool:
+        work = [pool.submit(client.post, "/predict", json=LONG) for _ in range(4)]
+        time.sleep(0.2)
+        os.kill(first, signal.SIGKILL)
+        wait_for(client, 503)  # the live state
+        answers = [job.result() for job in work]
+    assert [answer.status_code for answer in answers] == [200] * 4
+    wait_for(client, 200)
+    assert worker_of(session) != first
+
+
+def test_a_stream_that_breaks_says_so(client: httpx.Client, session: int) -> None:
+    body = {**LONG, "fields": ["mc_error"]}
+    with client.stream("POST", "/predict/stream", json=body) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "event: estimate"
+        os.kill(worker_of(session), signal.SIGKILL)
+        events = [line for line in lines if line.startswith("event")]
+    assert events[-1] == "event: error"
 
 
 def test_a_dead_api_process_ends_the_server_with_a_failure(root: Path) -> None:
@@ -320,12 +329,12 @@ def test_a_dead_api_process_ends_the_server_with_a_failure(root: Path) -> None:
 def test_sigterm_drains_with_nothing_lost(root: Path, options: tuple[str, ...]) -> None:
     with running(root, *options) as (server, http, log):
         wait_for(http, 200)
-        with ThreadPoolExecutor(6) as pool:
-            work = [pool.submit(http.post, "/predict", json=LONG) for _ in range(6)]
-            time.sleep(0.3)
+        with ThreadPoolExecutor(3) as pool:
+            work = [pool.submit(http.post, "/predict", json=LONG) for _ in range(3)]
+            time.sleep(0.1)
             server.terminate()
             wait_for(http, 503)  # not ready, and still answering
-            assert [job.result().status_code for job in work] == [200] * 6
+            assert [job.result().status_code for job in work] == [200] * 3
         start = time.monotonic()
         assert server.wait(20) == 0
         assert time.monotonic() - start < 12

@@ -5,7 +5,6 @@ What is lost or wrong is counted, and the memory of all processes is watched.
 
 import argparse
 import contextlib
-import json
 import os
 import random
 import shutil
@@ -20,7 +19,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness import RESULTS, machine
+from benchmarks.harness import report
 from benchmarks.service.model import NAME, save
 from benchmarks.soak.traffic import Soak, Truth
 
@@ -133,11 +132,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=600)
     seconds = parser.parse_args().seconds
     found = soak(seconds, kill=30, swap=20)
-    result = {"benchmark": "soak", "command": "python -m benchmarks.soak", "seconds": seconds}
-    result |= {"machine": machine(), **found}
-    print(json.dumps(result))
-    if seconds >= 600:
-        (RESULTS / "soak.json").write_text(json.dumps(result, indent=1) + "\n")
+    rows = [{"outcome": what, "times": times} for what, times in found.pop("seen").items()]
+    report("soak", rows, quick=seconds < 600, seconds=seconds, **found)
 
 
 if __name__ == "__main__":
