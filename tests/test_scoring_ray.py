@@ -24,10 +24,14 @@ def cluster(tmp_path_factory):
     quiet.setenv("RAY_USAGE_STATS_ENABLED", "0")
     node = {"num_cpus": 1, "object_store_memory": 100_000_000}
     system = {"health_check_period_ms": 500, "health_check_failure_threshold": 2}
-    cluster = Cluster(
-        initialize_head=True,
-        head_node_args=node | {"include_dashboard": False, "_system_config": system},
-    )
+    head = node | {"include_dashboard": False, "_system_config": system}
+    for attempt in range(3):  # Ray gives a node 30 s to start, which a busy machine may exceed
+        try:
+            cluster = Cluster(initialize_head=True, head_node_args=dict(head))
+            break
+        except Exception:
+            if attempt == 2:
+                raise
     second = cluster.add_node(**node)
     ray.init(address=cluster.address, log_to_driver=False)
     yield cluster, second
