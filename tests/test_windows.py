@@ -49,12 +49,13 @@ def test_a_window_turns_round(tmp_path: Path) -> None:
     assert sorted(windows.last("tiny", 1)) == sorted(values[-50:])
 
 
-def test_only_rows_of_the_reference_s_passes_are_kept(tmp_path: Path) -> None:
+def test_only_rows_of_the_reference_s_own_passes_are_kept(tmp_path: Path) -> None:
     predictor = mcdrop.load(save_random_classifier(tmp_path / "models"))
     pixels = random_pixels(3)
     windows = Windows(tmp_path, 10)
-    for samples in (predictor.card.samples, 7):
-        found = predictor.predict(pixels, samples)
-        windows([Job(Ask(pixels), predictor, pixels.astype(np.float32), samples)], found)
+    for samples, seed in ((predictor.card.samples, 0), (7, 0), (predictor.card.samples, 1)):
+        found = predictor.predict(pixels, samples, seed)
+        job = Job(Ask(pixels, seed=seed), predictor, pixels.astype(np.float32), samples)
+        windows([job], found)
     expected = row_epistemic(predictor.predict(pixels))
     assert windows.last("tiny", 1).tolist() == expected.tolist()

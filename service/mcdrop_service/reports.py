@@ -35,7 +35,9 @@ class DriftReport(BaseModel):
 
     model: str
     version: int
-    rows: int = Field(description="rows of late that were answered by as many passes")
+    rows: int = Field(
+        description="rows of late that were answered by the calibration rows' own passes"
+    )
     reference_rows: int = Field(description="calibration rows")
     statistic: float | None = Field(
         description=f"Kolmogorov-Smirnov distance, 0 to 1; null for less than {_FEWEST} rows"

@@ -2,8 +2,8 @@
 
 Each worker writes to a file of its own for each version it serves: a ring of (time, value), mapped
 into memory, so that a row costs nothing and a worker that is killed leaves what it saw. Knows
-which rows can be compared with calibration rows: those of as many passes. Refuses to know what is
-made of them (`mcdrop.drift`).
+which rows can be compared with calibration rows: those of the same passes, as many and of the
+recipe's seed. Refuses to know what is made of them (`mcdrop.drift`).
 """
 
 import os
@@ -38,7 +38,7 @@ class Windows:
     def __call__(self, jobs: Sequence[Job], found: Predictions) -> None:
         """Take the answers of jobs of one model, in a worker."""
         card = jobs[0].predictor.card
-        if found.samples == card.samples:
+        if found.samples == card.samples and jobs[0].ask.seed == card.recipe.seed:
             self.add(card.name, card.version, row_epistemic(found))
 
     def add(self, model: str, version: int, values: NDArray[np.float64]) -> None:
