@@ -1,8 +1,10 @@
 """The report: its numbers are the library's, its page stands alone, its words are honest."""
 
 import base64
+import gzip
 import json
 import re
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from mcdrop.evaluation.words import number, verdicts
 from mcdrop.metrics import Estimate
 from mcdrop.recipe import Recipe
 from mcdrop.repository import read_card
-from tests.models import save_random_classifier
+from tests.models import random_pixels, save_random_classifier
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +162,18 @@ def test_strange_sets_are_brought_to_the_models_size(tmp_path: Path) -> None:
     assert len(rows.truth) == 0
     with pytest.raises(DataError, match="'digits', 'fashion-mnist', 'mnist'"):
         strange_rows(card, "absent.npz", None)
+
+
+def test_strange_rows_are_read_as_torchvisions_files_are(tmp_path: Path) -> None:
+    pixels = random_pixels(3).astype(np.uint8).reshape(3, 8, 8)
+    head = struct.pack(">HBBIII", 0, 8, 3, *pixels.shape)
+    path = tmp_path / "t10k-images-idx3-ubyte.gz"
+    path.write_bytes(gzip.compress(head + pixels.tobytes()))
+    rows = strange_rows(small(tmp_path).card, str(path), None)
+    assert np.array_equal(rows.raw, pixels)
+    path.write_bytes(b"damaged")
+    with pytest.raises(DataError, match="damaged"):
+        strange_rows(small(tmp_path).card, str(path), None)
 
 
 @pytest.mark.data

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mcdrop.errors import DataError
 
-__all__ = ["CLASSES", "Images", "cache_folder", "digits", "idx_images"]
+__all__ = ["CLASSES", "Images", "cache_folder", "digits", "idx_images", "read_idx"]
 
 Images = tuple[NDArray[np.uint8], NDArray[np.int64]]
 """Pixels (N, height, width), and the class of each image (N,)."""
@@ -69,6 +69,19 @@ def idx_images(
             "get the set's files again"
         )
     return pixels, classes.astype(np.int64)
+
+
+def read_idx(path: Path) -> NDArray[np.uint8]:
+    """The array in a file of the idx format, gzipped or not.
+
+    Raises:
+        DataError: it cannot be read, or is damaged.
+    """
+    try:
+        content = path.read_bytes()
+        return _parse_idx(gzip.decompress(content) if path.suffix == ".gz" else content)
+    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
+        raise DataError(f"{path} cannot be read, or is damaged: {error}") from error
 
 
 def cache_folder() -> Path:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mcdrop.data.columns import is_numeric, list_names
 from mcdrop.data.files import Block, encodable, read_arrays, read_batches, read_table
-from mcdrop.data.images import CLASSES
+from mcdrop.data.images import CLASSES, read_idx
 from mcdrop.data.preprocessing import ArrayPreprocessing, Preprocessing
 from mcdrop.data.sources import raw_split, raw_test
 from mcdrop.data.truth import Truth, class_indices, outputs
@@ -110,7 +110,8 @@ def labeled_rows(card: Card, path: Path) -> Rows:
 def strange_rows(card: Card, what: str, data_root: Path | None) -> Rows:
     """Rows that the model was not made for: a file, or the test part of a named set of images.
 
-    Images of a named set are brought to the model's size and unit.
+    Images of a named set are brought to the model's size and unit; a file (CSV, Parquet, NPZ, or
+    idx images of the model's size) is in the model's unit already.
 
     Raises:
         InputError: a named set for a model that does not take images.
@@ -127,6 +128,8 @@ def strange_rows(card: Card, what: str, data_root: Path | None) -> Rows:
     path = Path(what)
     if not path.is_file():
         raise DataError(f"no file at {what}: give one, or one of {list_names(sorted(CLASSES))}")
+    if "ubyte" in path.name:  # as torchvision's sets are distributed
+        return Rows(_shaped(read_idx(path), card.preprocessing), none, path.name)
     blocks = list(read_batches(path, card.preprocessing, rows=_BLOCK))
     tables = [block for block in blocks if isinstance(block, pa.Table)]
     raw = pa.concat_tables(tables) if tables else np.concatenate(blocks)
