@@ -492,7 +492,7 @@ def test_the_request_is_copied(browser: Browser, url: str) -> None:
 def test_a_key_is_asked_for_kept_and_sent(browser: Browser, root: Path) -> None:
     secret, line = make("ann")
     with (
-        serving(root, keys=line, open="health,page") as address,
+        serving(root, keys=line) as address,
         opened(browser, f"{address}/#digits/1", expected="status of 401") as page,
     ):
         field = page.get_by_label("This server asks for an API key.")

@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     )
     keys_file: Path | None = Field(None, description="file of such keys, one a line")
     open: Annotated[tuple[Door, ...], NoDecode] = Field(
-        ("health",), description="what needs no key: of health, docs, page, metrics"
+        ("health", "page"), description="what needs no key: of health, docs, page, metrics"
     )
     cors: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="origins whose pages may ask from a browser; none: no other origin's"

@@ -64,7 +64,7 @@ def test_no_header_makes_a_second_answer(target: Target) -> None:
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\0" * 100,
         b"GET / HTTP/9.9\r\n\r\n",
-        b"GET http://evil/ HTTP/1.1\r\nHost: evil\r\nConnection: close\r\n\r\n",
+        b"GET http://evil/models HTTP/1.1\r\nHost: evil\r\nConnection: close\r\n\r\n",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"\n" * 10_000 + b"x\r\n\r\n",
         b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
