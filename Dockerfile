@@ -1,7 +1,7 @@
 # One image trains, serves, scores and evaluates:
 #   docker build -t mcdrop .
 #   docker run -v models:/models mcdrop train digits
-#   docker run -v models:/models -p 8000:8000 mcdrop
+#   docker run -v models:/models -p 8000:8000 --stop-timeout 30 mcdrop
 # Add --gpus all to train on GPUs. Where there are none, an image of a tenth the size:
 #   docker build -t mcdrop --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu .
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
