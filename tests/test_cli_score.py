@@ -31,7 +31,7 @@ def rows(tmp_path: Path) -> Path:
 def test_what_was_done_is_said_in_the_end(tmp_path: Path, rows: Path) -> None:
     save_random_classifier(tmp_path / "models")
     out = tmp_path / "o.parquet"
-    options = ("--repository", tmp_path / "models", "--samples", 5, "-o", out)
+    options = ("--repository", tmp_path / "models", "-o", out)
     with pytest.raises(DataError, match=r"x\.npz, row 7 .*--on-error skip"):
         invoke(rows, *options)
     text = invoke(rows, *options, "--on-error", "skip", "--keep", "id", "--keep", "_row")

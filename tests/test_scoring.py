@@ -86,9 +86,17 @@ def test_scored_rows_are_what_predict_answers(predictor, pixels, source, suffix)
     np.testing.assert_array_equal(
         summary.confidences, np.histogram(answers.confidence, 20, (0, 1))[0]
     )
+    assert summary.drift is None  # the calibration's passes were others
+    assert names(source.parent) == sorted(["rows.npy", output.name])
+
+
+def test_drift_is_told_where_the_passes_are_those_of_the_calibration(
+    predictor, source, pixels
+) -> None:
+    summary = score(predictor, source, source.with_suffix(".csv"), seed=predictor.card.recipe.seed)
+    answers = predictor.predict(pixels, seed=predictor.card.recipe.seed)
     exact = ks_2samp(answers.epistemic, predictor.reference.epistemic)
     assert summary.drift.statistic == pytest.approx(exact.statistic, abs=2e-3)
-    assert names(source.parent) == sorted(["rows.npy", output.name])
 
 
 def test_the_schema_is_known_before_any_answer(predictor, source) -> None:

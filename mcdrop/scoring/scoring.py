@@ -140,6 +140,7 @@ def score(
         assembly.tally,
         predictor.reference,
         classes=classes,
+        alike=(job.samples, seed) == (predictor.card.samples, predictor.card.recipe.seed),
         output=target,
         rejected=assembly.rejected,
         side=side if assembly.rejected else None,

@@ -35,7 +35,8 @@ class Summary:
         agreeing: share of rows whose class is the same with and without dropout; None for a
             regression.
         abstaining: share of rows whose confidence is too low for the risk; None for a regression.
-        drift: whether the rows are as uncertain as the calibration rows; None without either.
+        drift: whether the rows are as uncertain as the calibration rows; None without either, or
+            where the passes were not those of the calibration: the model's T, its recipe's seed.
     """
 
     output: str
@@ -74,9 +75,18 @@ def summarize(
     reference: Reference,
     *,
     classes: bool,
+    alike: bool,
     **counts: object,
 ) -> Summary:
-    """The summary of a tally; ``counts``: the fields that it does not know."""
+    """The summary of a tally.
+
+    Args:
+        tally: of all chunks.
+        reference: what the model made of its calibration rows.
+        classes: whether it is a classification.
+        alike: whether the passes were those of the calibration.
+        counts: the fields that a tally does not know.
+    """
     rows = tally.rows or 1
     return Summary(
         rows=tally.rows,
@@ -84,6 +94,6 @@ def summarize(
         confidences=tally.confidences,
         agreeing=tally.agreeing / rows if classes else None,
         abstaining=tally.abstaining / rows if classes else None,
-        drift=drift(tally, reference),
+        drift=drift(tally, reference) if alike else None,
         **counts,  # type: ignore[arg-type]
     )
