@@ -196,8 +196,13 @@ def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
     def best(start: str) -> dict[str, Any]:
         return max((r for n, r in many.items() if n.startswith(start)), key=lambda r: r["rate"])
 
+    def cheapest(start: str) -> float:
+        return min(row["cpu"] for name, row in many.items() if name.startswith(start))
+
     mc, naive = many["ours mc json"], best("stock mc json")
-    return {
+    cases = ("echo json", "echo float32", "mc json")
+    cpu = {f"{c}, cpu": cheapest(f"stock {c}") / many[f"ours {c}"]["cpu"] for c in cases}
+    return cpu | {
         "echo json": many["ours echo json"]["rate"] / best("stock echo json")["rate"],
         "echo float32": many["ours echo float32"]["rate"] / best("stock echo float32")["rate"],
         "mc": mc["rate"] / naive["rate"],
