@@ -4,7 +4,8 @@ Starts from 40 labels, 4 a class, and adds 20 a round, chosen from a pool of 4,0
 model trained on the labels so far, from the same start for every criterion. Each point is the mean
 over seeds of the MC answer's accuracy on 2,000 test rows, with the standard error of its
 difference from random. On this set a round of BALD's 20 best repeats itself and falls behind random
-rows, as Kirsch et al. 2019 found; BatchBALD is ahead while labels are few. Needs the datasets (MCDROP_TEST_DATA, by default ../shared/data).
+rows, as Kirsch et al. 2019 found; BatchBALD is ahead while labels are few. Needs the datasets
+(MCDROP_TEST_DATA, by default ../shared/data).
 """
 
 import os
