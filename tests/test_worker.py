@@ -185,8 +185,15 @@ def test_an_answer_that_is_not_finite_is_not_sent(
 def test_many_rows_and_few_take_turns(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    honest = answers.evaluate
+
+    def evaluate(job: Job, x: Any) -> Any:
+        time.sleep(0.1 * (len(x) > 1))
+        return honest(job, x)
+
+    monkeypatch.setattr(answers, "evaluate", evaluate)
     monkeypatch.setattr(coalescing, "_ROWS", 50)
-    pixels = random_pixels(1000)
+    pixels = random_pixels(1000)  # two seconds
 
     async def do(backend: Backend, _: Worker) -> tuple[Reply, list[Reply], bool]:
         large = asyncio.create_task(backend.submit(ask(pixels)))
