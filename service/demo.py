@@ -55,10 +55,10 @@ def main(repository: Path) -> None:
     console.print(
         "How to read it: each answer stands with its probability. Aleatoric is doubt that lies\n"
         "in the image, epistemic is what the model does not know, both in nats; confidence, from\n"
-        "0 to 1, takes both into account. Without dropout, the network is nearly as sure of a\n"
-        "rotated digit as of an upright one.\n\n"
-        "[bold]make serve[/] leaves the server running; its API documentation is then on "
-        "http://127.0.0.1:8000/docs"
+        "0 to 1, takes both into account. The model has never seen rotated digits or noise:\n"
+        "compare their epistemic with that of upright digits.\n\n"
+        "[bold]make serve[/] leaves the server running, with a page to try it at "
+        "http://127.0.0.1:8000"
     )
 
 

@@ -24,7 +24,7 @@ def test_the_demonstration_runs_and_fits_100_columns(tmp_path: Path) -> None:
     assert ran.stderr == ""
     lines = ran.stdout.splitlines()
     assert max(map(len, lines)) <= 100
-    for word in ("without", "rotated by 90°", "noise", "How to read it", "make serve", "/docs"):
+    for word in ("without", "rotated by 90°", "noise", "How to read it", "make serve", "page"):
         assert word in ran.stdout
 
 
