@@ -25,8 +25,8 @@ demo: models/digits/1 $(STAMP)  ## Train on the bundled digits, serve, ask, show
 serve: models/digits/1 $(STAMP)  ## Serve the repository on http://127.0.0.1:8000 until Ctrl-C.
 	$(BIN)/mcdrop serve
 
-test: $(STAMP) lint  ## Lint, type-check and test.
-	$(BIN)/python -m pytest
+test: $(STAMP) lint  ## Lint, type-check and test, on every core.
+	$(BIN)/python -m pytest --numprocesses auto
 
 coverage: $(STAMP)  ## What the tests run of the code, servers and their workers included.
 	$(BIN)/coverage erase
