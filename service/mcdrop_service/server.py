@@ -35,6 +35,7 @@ from mcdrop_service.settings import Settings, read_settings
 
 __all__ = ["Server", "build", "serve"]
 
+_SETTLED = 5.0  # seconds within which API processes, started after the workers, are there
 _STORM, _PAUSE = 60.0, 10.0  # seconds: five workers within the first, and a pause is made
 
 
@@ -87,14 +88,18 @@ class Server(ls.LitServer):  # type: ignore[misc]
     def _watch(self) -> None:
         """Stop everything when an API process dies: nobody would answer at the port any more."""
         seen: set[str] = set()
+        settled = time.monotonic() + _SETTLED
         while not self.stopping:
-            there = {process.name for process in multiprocessing.active_children()}
-            if seen - there:
-                self.died = f"API process {min(seen - there)} ended: the server stops"
+            names = {process.name for process in multiprocessing.active_children()}
+            there = {name for name in names if name.startswith("LitServer-")}
+            # One that died before it was ever seen leaves none behind.
+            if seen - there or (not there and time.monotonic() > settled):
+                gone = min(seen - there, default="LitServer-0")
+                self.died = f"API process {gone} ended: the server stops"
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            seen |= {name for name in there if name.startswith("LitServer-")}
-            time.sleep(0.2)
+            seen |= there
+            time.sleep(0.1)
 
 
 def build(settings: Settings, folder: Path) -> Server:
