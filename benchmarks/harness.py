@@ -90,9 +90,17 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def report(name: str, rows: Sequence[Mapping[str, Any]], *, quick: bool, **extra: object) -> None:
+def report(
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    quick: bool,
+    options: str | None = None,
+    **extra: object,
+) -> None:
     """Print a table, then one JSON line; keep a full run in ``results/NAME.json``."""
-    command = f"python -m benchmarks.{name}{' --quick' if quick else ''}"
+    options = options if options is not None else "--quick" if quick else ""
+    command = f"python -m benchmarks.{name} {options}".rstrip()
     result = {"benchmark": name, "command": command, "machine": machine(), **extra}
     result["rows"] = [dict(row) for row in rows]
     print(table(rows))

@@ -94,14 +94,19 @@ def save_sick_classifier(root: Path) -> None:
     (folder / "card.json").write_text(json.dumps(card))
 
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("repository")
+def save_models(folder: Path) -> None:
+    """A classifier of pictures in two versions, and tables of people and of sizes."""
     save_random_classifier(folder)
     save_random_classifier(folder, seed=1)
     save_table_model(folder, "people", PEOPLE, classes=("no", "yes"))
     noise = {"noise": [0.25, 4.0], "target_variance": [9.0, 16.0]}
     save_table_model(folder, "sizes", SIZES, targets=("mass", "price"), calibration=noise)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("repository")
+    save_models(folder)
     save_sick_classifier(folder)
     return folder
 

@@ -16,7 +16,7 @@ from tritonclient.utils import InferenceServerException
 import mcdrop
 from tests.models import random_pixels, save_random_classifier
 from tests.serving import serving
-from tests.test_service import PEOPLE, SIZES, save_table_model
+from tests.test_service import save_models
 
 PIXELS = random_pixels(3)
 
@@ -24,11 +24,7 @@ PIXELS = random_pixels(3)
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("repository")
-    save_random_classifier(folder)
-    save_random_classifier(folder, seed=1)
-    save_table_model(folder, "people", PEOPLE, classes=("no", "yes"))
-    noise = {"noise": [0.25, 4.0], "target_variance": [9.0, 16.0]}
-    save_table_model(folder, "sizes", SIZES, targets=("mass", "price"), calibration=noise)
+    save_models(folder)
     return folder
 
 

@@ -5,6 +5,7 @@ for one that looks at rows without a network, deterministic for one that asks th
 """
 
 import sys
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,15 @@ from mcdrop_service.application import PredictAPI
 __all__: list[str] = []
 
 
-class Short(Predictor):
+class Short(Predictor, ABC):
     """A predictor whose every pass says the same."""
 
     def __init__(self, whole: Predictor) -> None:
         super().__init__(whole.card, whole.network, whole.reference)
 
+    @abstractmethod
     def probabilities(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """What it says of rows (B, D), (B, C)."""
-        raise NotImplementedError
 
     def evaluate(
         self, x: NDArray[np.float32], samples: int | None = None, _seed: int = 0

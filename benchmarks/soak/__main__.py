@@ -133,7 +133,8 @@ def main() -> None:
     seconds = parser.parse_args().seconds
     found = soak(seconds, kill=30, swap=20)
     rows = [{"outcome": what, "times": times} for what, times in found.pop("seen").items()]
-    report("soak", rows, quick=seconds < 600, seconds=seconds, **found)
+    options = f"--seconds {seconds:g}"
+    report("soak", rows, quick=seconds < 600, options=options, seconds=seconds, **found)
 
 
 if __name__ == "__main__":

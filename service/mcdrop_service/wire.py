@@ -7,6 +7,7 @@ reply to it. A frame without a head takes an ask back. Refuses to know what head
 
 import asyncio
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import cast
 
@@ -43,7 +44,7 @@ class Frames:
             del held[:at]
 
 
-class Wire(asyncio.Protocol):
+class Wire(asyncio.Protocol, ABC):
     """One end of a socket. What is sent within one turn of the event loop leaves together."""
 
     def __init__(self) -> None:
@@ -51,13 +52,13 @@ class Wire(asyncio.Protocol):
         self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
 
+    @abstractmethod
     def got(self, number: int, head: bytes, content: bytes) -> None:
-        """Take a frame; to be overridden."""
-        raise NotImplementedError
+        """Take a frame."""
 
+    @abstractmethod
     def lost(self) -> None:
-        """Take notice that the other end is gone; to be overridden."""
-        raise NotImplementedError
+        """Take notice that the other end is gone."""
 
     def send(self, number: int, head: bytes = b"", content: bytes = b"") -> None:
         """Send a frame soon; to nobody, if the other end is gone."""
