@@ -5,7 +5,7 @@ Knows words and Markdown tables. Refuses to know how anything was measured. Afte
 """
 
 from mcdrop.calibration import Promise
-from mcdrop.repository import Card
+from mcdrop.card import Card
 
 __all__ = ["markdown"]
 

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcdrop.calibration import Reference
+from mcdrop.card import Card
 from mcdrop.errors import InputError
 from mcdrop.held import Held
 from mcdrop.network import DropoutMLP
 from mcdrop.posterior import Posterior
 from mcdrop.predictions import Predictions
 from mcdrop.recipe import SAMPLES_LIMIT
-from mcdrop.repository import Card, load_network, load_reference, locate, read_card
+from mcdrop.repository import load_network, load_reference, locate, read_card
 from mcdrop.uncertainty import Classification, Regression
 
 __all__ = ["AUTO_LIMIT", "Predictor", "Samples", "load"]

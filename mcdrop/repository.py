@@ -14,22 +14,19 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
 import safetensors.numpy
 import safetensors.torch
 import torch
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 
-from mcdrop.calibration import Calibration, Reference
-from mcdrop.data.preprocessing import Preprocessing
+from mcdrop.calibration import Reference
+from mcdrop.card import Card, Examples
 from mcdrop.errors import RepositoryError
 from mcdrop.network import DropoutMLP, build_network, with_spread
-from mcdrop.recipe import Recipe, Task
 
 __all__ = [
-    "Card",
-    "Examples",
     "ModelEntry",
     "Texts",
     "checkpoint_path",
@@ -49,63 +46,6 @@ REFERENCE = "reference.safetensors"
 EXAMPLES = "examples.json"
 CARD = "card.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-
-Number = Annotated[float, Field(allow_inf_nan=False)]
-Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-
-
-class Card(BaseModel):
-    """What a version says of itself. ``name`` and ``version`` are its folders, not in the file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    format: Literal[1] = 1
-    name: str = Field(description="folder of the model")
-    version: int = Field(ge=1, description="folder of the version")
-    created: AwareDatetime
-    task: Task
-    classes: tuple[str, ...] = Field(description="class labels, by index; none for regression")
-    targets: tuple[str, ...] = Field(description="target columns of a regression")
-    in_features: int = Field(ge=1, description="width of the encoded input")
-    samples: int = Field(ge=1, description="T served by default")
-    calibration: Calibration
-    recipe: Recipe
-    preprocessing: Preprocessing
-    metrics: dict[str, dict[str, Number]] = Field(
-        description="scores on the test rows: of the deterministic answer and of the MC answer"
-    )
-    intervals: dict[str, dict[str, tuple[Number, Number]]] = Field(
-        {}, description="95 % intervals of the scores: binomial for shares, else bootstrap"
-    )
-    rows: dict[str, int] = Field(description="rows of each split")
-    data_fingerprint: str = Field(description="SHA-256 over the raw data")
-    libraries: dict[str, str] = Field(description="versions of what trained it")
-    weights_sha256: Sha256
-    reference_sha256: Sha256 = Field(description="of the calibration rows' file")
-    examples_sha256: Sha256 | None = Field(
-        None, description="of the example rows' file; None where the version has none"
-    )
-
-    @property
-    def out_features(self) -> int:
-        """Width C of the network's output."""
-        return len(self.classes) or len(self.targets)
-
-
-class Examples(BaseModel):
-    """Some raw rows of the test part, for people to try the model on."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    rows: tuple[tuple[Number, ...], ...] = Field((), description="flat, in the model's raw unit")
-    labels: tuple[str, ...] = Field((), description="the true class of each row")
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if len(self.rows) != len(self.labels):
-            raise ValueError(f"got {len(self.labels)} labels of {len(self.rows)} rows")
-        return self
-
 
 Texts = Mapping[str, str | Callable[[Card], str]]
 """Text files by name; or how their text follows from the card."""

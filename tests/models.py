@@ -10,6 +10,7 @@ import torch
 
 from mcdrop import repository
 from mcdrop.calibration import Reference
+from mcdrop.card import Examples
 from mcdrop.data.preprocessing import ArrayPreprocessing
 from mcdrop.network import build_network
 from mcdrop.recipe import CalibrationRecipe, Recipe
@@ -52,7 +53,7 @@ def save_random_classifier(
     name: str = "tiny",
     seed: int = 0,
     fields: Mapping[str, Any] | None = None,
-    examples: repository.Examples | None = None,
+    examples: Examples | None = None,
     hidden: Sequence[int] = (16,),
 ) -> Path:
     """A version of an untrained classifier of digits, 64-16-10 unless said otherwise."""

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 import mcdrop
+from mcdrop.card import Examples
 from mcdrop.data.sources import raw_split
 from mcdrop.recipe import Recipe
-from mcdrop.repository import Examples, load_examples, read_card
+from mcdrop.repository import load_examples, read_card
 
 
 def noisy_table(folder: Path, rows: int = 4000) -> None:

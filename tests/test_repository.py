@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mcdrop import repository
+from mcdrop.card import Examples
 from mcdrop.errors import RepositoryError
 from tests.models import save_random_classifier
 
@@ -80,7 +81,7 @@ def test_altered_calibration_rows_are_refused(tmp_path: Path) -> None:
 
 
 def test_examples_come_back_and_altered_ones_do_not(tmp_path: Path) -> None:
-    examples = repository.Examples(rows=[[0.0, 16.0], [0.5, 3.0]], labels=["a", "b"])
+    examples = Examples(rows=[[0.0, 16.0], [0.5, 3.0]], labels=["a", "b"])
     folder = save_random_classifier(tmp_path, examples=examples)
     card = repository.read_card(folder)
     assert repository.load_examples(folder, card) == examples
@@ -96,12 +97,12 @@ def test_a_version_without_examples_has_none(tmp_path: Path) -> None:
     del fields["examples_sha256"]  # as older versions were written
     (folder / "card.json").write_text(json.dumps(fields))
     found = repository.load_examples(folder, repository.read_card(folder))
-    assert found == repository.Examples(rows=(), labels=())
+    assert found == Examples(rows=(), labels=())
 
 
 def test_examples_need_a_label_each() -> None:
     with pytest.raises(ValueError, match="got 1 labels of 0 rows"):
-        repository.Examples(labels=("a",))
+        Examples(labels=("a",))
 
 
 def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:

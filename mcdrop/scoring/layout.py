@@ -37,8 +37,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mcdrop.card import Card
 from mcdrop.predictions import ClassPredictions, Predictions, ValuePredictions
-from mcdrop.repository import Card
 
 __all__ = ["columns", "schema"]
 

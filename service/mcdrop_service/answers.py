@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mcdrop.card import Card
 from mcdrop.data.preprocessing import TablePreprocessing
 from mcdrop.errors import InputError
 from mcdrop.predictions import Predictions
 from mcdrop.predictor import AUTO_LIMIT, Predictor
-from mcdrop.repository import Card
 from mcdrop_service import columns
 from mcdrop_service.ask import Ask, Body, Images, Reply
 from mcdrop_service.formats import FORMATS

@@ -14,9 +14,10 @@ from types import MappingProxyType
 import litserve as ls  # type: ignore[import-untyped]
 import torch
 
+from mcdrop.card import Card
 from mcdrop.data.preprocessing import ArrayPreprocessing, NumericColumn, TablePreprocessing
 from mcdrop.errors import RepositoryError
-from mcdrop.repository import Card, list_models, read_card
+from mcdrop.repository import list_models, read_card
 from mcdrop_service import logs
 from mcdrop_service.job import Job
 from mcdrop_service.lifeline import end_with_parent

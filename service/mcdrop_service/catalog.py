@@ -9,7 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from mcdrop.calibration import Reference
-from mcdrop.repository import Card, list_models, load_reference, read_card, resolve
+from mcdrop.card import Card
+from mcdrop.repository import list_models, load_reference, read_card, resolve
 from mcdrop_service.limits import PREDICTORS
 
 __all__ = ["Catalog"]

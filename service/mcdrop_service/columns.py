@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mcdrop.card import Card
 from mcdrop.predictions import ClassPredictions, Predictions, ValuePredictions
-from mcdrop.repository import Card
 
 __all__ = ["encode", "names"]
 

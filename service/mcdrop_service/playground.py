@@ -14,8 +14,9 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from mcdrop.card import Examples
 from mcdrop.errors import RepositoryError
-from mcdrop.repository import Examples, load_examples, read_card, resolve
+from mcdrop.repository import load_examples, read_card, resolve
 
 __all__ = ["POLICY", "install"]
 

@@ -11,10 +11,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from mcdrop.card import Card
 from mcdrop.data.preprocessing import ArrayPreprocessing
 from mcdrop.errors import InputError
 from mcdrop.predictions import Predictions
-from mcdrop.repository import Card
 from mcdrop_service.ask import Reply
 from mcdrop_service.job import Job
 from mcdrop_service.v2 import INPUTS
