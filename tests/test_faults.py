@@ -23,6 +23,7 @@ import pytest
 from mcdrop_service.limits import PENDING
 from tests.models import random_pixels, save_random_classifier
 from tests.serving import (
+    START_SECONDS,
     children,
     door_of,
     running,
@@ -313,6 +314,33 @@ def test_a_stream_that_breaks_says_so(client: httpx.Client, session: int) -> Non
         os.kill(worker_of(session), signal.SIGKILL)
         events = [line for line in lines if line.startswith("event")]
     assert events[-1] == "event: error"
+
+
+def test_a_worker_that_hangs_is_replaced_and_its_requests_answered(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped, it is a process still, whose socket takes requests."""
+    monkeypatch.setenv("MCDROP_PATIENCE", "3")
+    with running(root, "--workers", "2") as (server, http, log):
+        wait_for(http, 200)
+        hung = worker_of(server.pid)
+        os.kill(hung, signal.SIGSTOP)
+        with ThreadPoolExecutor(8) as pool:
+            hurried = [
+                pool.submit(http.post, "/predict", json=TINY, headers={"x-timeout": "1"})
+                for _ in range(2)
+            ]
+            patient = [pool.submit(http.post, "/predict", json=TINY) for _ in range(6)]
+            assert [job.result().status_code for job in patient] == [200] * 6
+        assert {job.result().status_code for job in hurried} <= {200, 504}
+        assert hung not in children(server.pid)
+        log.seek(0)
+        assert log.read().count("gives no sign of life: it is killed") == 1
+        deadline = time.monotonic() + START_SECONDS
+        while http.get("/health").json()["workers"] < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert "mcdrop_worker_restarts_total 1.0" in http.get("/metrics").text
 
 
 def test_a_dead_api_process_ends_the_server_with_a_failure(root: Path) -> None:

@@ -22,6 +22,7 @@ from mcdrop_service import logs
 from mcdrop_service.job import Job
 from mcdrop_service.lifeline import end_with_parent
 from mcdrop_service.loop import SocketLoop
+from mcdrop_service.pulse import Pulse
 from mcdrop_service.request import PredictRequest
 from mcdrop_service.schemas import Column, ModelList, ModelVersion, PredictResponse
 from mcdrop_service.shelf import Shelf
@@ -42,6 +43,7 @@ class PredictAPI(ls.LitAPI):  # type: ignore[misc]
         repository: the model repository.
         threads: PyTorch threads of a worker.
         folder: where workers listen.
+        pulse: takes their signs of life.
         observers: told in the workers of what is answered; importable functions.
         pins: by model, the version to serve where it is not the latest.
         prepare: told of each job that is to be answered, it gives the one to answer.
@@ -53,12 +55,13 @@ class PredictAPI(ls.LitAPI):  # type: ignore[misc]
         repository: Path,
         threads: int,
         folder: Path,
+        pulse: Pulse,
         observers: Sequence[Observer] = (),
         pins: Mapping[str, int] = MappingProxyType({}),
         prepare: Callable[[Job], Job] = as_it_is,
         log: logs.Form = "text",
     ) -> None:
-        super().__init__(loop=SocketLoop(folder))
+        super().__init__(loop=SocketLoop(folder, pulse))
         self.repository, self.folder = repository, folder
         self.threads = threads
         self.observers = observers

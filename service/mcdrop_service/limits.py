@@ -13,6 +13,7 @@ __all__ = [
     "IMAGE_BYTES",
     "INLINE_BYTES",
     "PASSES",
+    "PATIENCE",
     "PENDING",
     "PIXELS",
     "PREDICTORS",
@@ -66,6 +67,10 @@ DRAIN = 8
 
 SETTLE = 0.5
 """Seconds that a server which is about to stop says so, and still answers."""
+
+PATIENCE = 20.0
+"""Seconds that a worker may give no sign of life; an evaluation takes some of them at most, and
+what the worker held can be answered by another before its deadline."""
 
 PREDICTORS = 32
 """Model versions a worker keeps loaded."""

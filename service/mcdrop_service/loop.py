@@ -10,6 +10,7 @@ from typing import Any
 import uvicorn
 from litserve.loops import LitLoop  # type: ignore[import-untyped]
 
+from mcdrop_service.pulse import Pulse
 from mcdrop_service.worker import Worker
 
 __all__ = ["SocketLoop"]
@@ -18,13 +19,17 @@ __all__ = ["SocketLoop"]
 class SocketLoop(LitLoop):  # type: ignore[misc]
     """Answers asks that come by ``FOLDER/WORKER.sock``, for as long as the process lives."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pulse: Pulse) -> None:
         super().__init__()
-        self.folder = folder
+        self.folder, self.pulse = folder, pulse
 
     def __call__(self, lit_api: Any, _device: str, worker_id: int, *_queues: Any) -> None:
         """Run in the worker process, after ``LitAPI.setup``."""
         worker = Worker(lit_api.shelf, lit_api.observers, lit_api.prepare)
         factory = uvicorn.Config("").get_loop_factory()  # uvloop's, where there is one
         with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(worker.serve(self.folder / f"{worker_id}.sock"))
+            runner.run(self._live(worker, worker_id))
+
+    async def _live(self, worker: Worker, worker_id: int) -> None:
+        path = self.folder / f"{worker_id}.sock"
+        await asyncio.gather(worker.serve(path), self.pulse.beat(worker_id))

@@ -30,11 +30,13 @@ from mcdrop_service.equipment import equip, observers_of, preparer_of
 from mcdrop_service.gate import Gate
 from mcdrop_service.lifeline import end_with_parent
 from mcdrop_service.limits import SETTLE
+from mcdrop_service.pulse import Patrol, Pulse
 from mcdrop_service.schemas import ModelList
 from mcdrop_service.settings import Settings, read_settings
 
 __all__ = ["Server", "build", "serve"]
 
+_log = logging.getLogger(__name__)
 _SETTLED = 5.0  # seconds within which API processes, started after the workers, are there
 _STORM, _PAUSE = 60.0, 10.0  # seconds: five workers within the first, and a pause is made
 
@@ -42,7 +44,7 @@ _STORM, _PAUSE = 60.0, 10.0  # seconds: five workers within the first, and a pau
 class Server(ls.LitServer):  # type: ignore[misc]
     """LitServe's server, where a worker that dies is replaced, unless the server is stopping."""
 
-    def __init__(self, api: PredictAPI, backend: Backend, workers: int) -> None:
+    def __init__(self, api: PredictAPI, backend: Backend, patrol: Patrol, workers: int) -> None:
         super().__init__(
             api,
             accelerator="cpu",  # where a predictor computes
@@ -50,7 +52,7 @@ class Server(ls.LitServer):  # type: ignore[misc]
             timeout=False,  # the backend keeps deadlines
             restart_workers=True,
         )
-        self.backend = backend
+        self.backend, self.patrol = backend, patrol
         self.monitor_internal = 0.5  # seconds between looks at the workers
         self.stopping = False
         self.died = ""  # what ended, though nobody asked it to
@@ -82,11 +84,15 @@ class Server(ls.LitServer):  # type: ignore[misc]
         self._starts.append(now)
         if self.stopping:
             sys.exit()  # ends that thread only: it would revive what is being stopped
+        self.patrol.pulse.forget(worker_id)
         metrics.RESTARTS.inc()
         return super().launch_single_inference_worker(lit_api, worker_id)
 
     def _watch(self) -> None:
-        """Stop everything when an API process dies: nobody would answer at the port any more."""
+        """Kill workers that hang; stop everything when an API process dies.
+
+        Nobody would answer at the port any more.
+        """
         seen: set[str] = set()
         settled = time.monotonic() + _SETTLED
         while not self.stopping:
@@ -99,6 +105,9 @@ class Server(ls.LitServer):  # type: ignore[misc]
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
             seen |= there
+            for worker in self.patrol.look():
+                _log.error("worker %d gives no sign of life: it is killed", worker)
+                self.inference_workers[worker].kill()  # LitServe's monitoring replaces it
             time.sleep(0.1)
 
 
@@ -107,16 +116,18 @@ def build(settings: Settings, folder: Path) -> Server:
     repository, workers = settings.repository, settings.workers
     threads = max(1, _cores() // workers)
     backend = Backend(folder, workers, pending=settings.pending)
+    pulse = Pulse(workers)
     api = PredictAPI(
         repository,
         threads,
         folder,
+        pulse,
         observers_of(settings, folder),
         settings.pin,
         preparer_of(settings),
         settings.log,
     )
-    server = Server(api, backend, workers)
+    server = Server(api, backend, Patrol(pulse, settings.patience), workers)
     server.uvicorn_graceful_timeout = settings.drain
     app: FastAPI = server.app
     faults.install(app)

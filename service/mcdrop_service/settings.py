@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     drain: int = Field(
         limits.DRAIN, ge=0, le=3600, description="seconds requests in flight get at the end"
     )
+    patience: float = Field(
+        limits.PATIENCE, ge=2, le=3600, description="seconds a worker may hang; then it is replaced"
+    )
 
     keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
