@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mcdrop.data.preprocessing import ArrayPreprocessing, Preprocessing
 from mcdrop.errors import InputError
-from mcdrop_service.limits import IMAGE_BYTES, PIXELS
+from mcdrop_service.limits import ALL_PIXELS, IMAGE_BYTES, PIXELS
 
 __all__ = ["decode"]
 
@@ -36,16 +36,23 @@ def decode(files: Sequence[str], step: Preprocessing) -> NDArray[np.float32]:
         step: of the model that is to see them.
 
     Raises:
-        InputError: the model takes no images, or a file is none, or is too large.
+        InputError: the model takes no images, or a file is none, or is too large, or all together
+            are.
     """
     if not isinstance(step, ArrayPreprocessing) or len(step.shape) != 2:
         raise InputError("got `images`, but the model takes none: send `inputs` or `records`")
     height, width = step.shape
-    pixels = np.stack([_read(i, file, (width, height)) for i, file in enumerate(files)])
+    grays, left = [], ALL_PIXELS
+    for row, file in enumerate(files):
+        gray, unpacked = _read(row, file, (width, height), min(PIXELS, left))
+        grays.append(gray)
+        left -= unpacked
+    pixels = np.stack(grays)
     return pixels * ((step.maximum - step.minimum) / 255) + step.minimum  # (B, height, width)
 
 
-def _read(row: int, file: str, size: tuple[int, int]) -> NDArray[np.float32]:
+def _read(row: int, file: str, size: tuple[int, int], most: int) -> tuple[NDArray[np.float32], int]:
+    """A file's pixels at another size, and how many they were."""
     if len(file) > IMAGE_BYTES * 4 // 3 + 4:
         raise InputError(f"images[{row}]: the file has more than {IMAGE_BYTES:,} bytes")
     try:
@@ -54,22 +61,25 @@ def _read(row: int, file: str, size: tuple[int, int]) -> NDArray[np.float32]:
         raise InputError(f"images[{row}]: got no base64, wanted a PNG or JPEG file in it") from None
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
-            gray = _flat(_small(image))
+            unpacked = _bounded(image, most)
+            gray = _flat(image)
             gray = gray if gray.size == size else gray.resize(size, Image.Resampling.BILINEAR)
-            return np.asarray(gray, np.float32)
+            return np.asarray(gray, np.float32), unpacked
     except UnidentifiedImageError:
         raise InputError(f"images[{row}]: got no PNG or JPEG file") from None
     except Image.DecompressionBombError:
-        raise InputError(f"images[{row}]: got too many pixels, wanted {PIXELS:,} at most") from None
+        text = f"{PIXELS:,} at most, and {ALL_PIXELS:,} in all images of a request"
+        raise InputError(f"images[{row}]: got too many pixels, wanted {text}") from None
     except (OSError, SyntaxError, ValueError):
         raise InputError(f"images[{row}]: the file is damaged") from None
 
 
-def _small(image: Image.Image) -> Image.Image:
-    """The image, of which no pixel is decoded yet: its size stands in the file's head."""
-    if image.width * image.height > PIXELS:
+def _bounded(image: Image.Image, most: int) -> int:
+    """How many pixels an image has, of which none is decoded yet: its head tells."""
+    pixels = image.width * image.height
+    if pixels > most:
         raise Image.DecompressionBombError
-    return image
+    return pixels
 
 
 def _flat(image: Image.Image) -> Image.Image:

@@ -4,6 +4,7 @@ Knows numbers and why they are what they are. Refuses to know what enforces them
 """
 
 __all__ = [
+    "ALL_PIXELS",
     "BODY_BYTES",
     "DEADLINE",
     "DRAIN",
@@ -52,6 +53,9 @@ IMAGE_BYTES = 4 * 2**20
 
 PIXELS = 4_000_000
 """Pixels of an image that is sent as a file."""
+
+ALL_PIXELS = 32_000_000
+"""Pixels of all images of a request: a second of one core at most."""
 
 PENDING = 512
 """Requests an API process takes on at a time; further ones are asked to come back."""

@@ -3,6 +3,7 @@
 import base64
 import io
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -55,6 +56,14 @@ def test_pictures_are_refused_before_they_are_unpacked(target: Target, file: byt
     body = {"images": [base64.b64encode(file).decode()], "model": "tiny"}
     refused(target.http.post("/predict", json=body), 413, 422)
     assert target.memory() - before < 100 * 2**20
+
+
+def test_many_pictures_that_are_each_just_small_enough(target: Target) -> None:
+    """A body of 3,000 would take a minute to decode, in which nobody else is answered."""
+    file = base64.b64encode(saved("PNG", (2000, 2000))).decode()
+    start = time.monotonic()
+    refused(target.http.post("/predict", json={"images": [file] * 1000, "model": "tiny"}), 422)
+    assert time.monotonic() - start < 5  # some tenths of a second, on a machine that rests
 
 
 def test_text_that_is_no_base64(target: Target) -> None:
