@@ -55,7 +55,7 @@ def test_fast_json_takes_what_the_schema_takes_and_nothing_else(
     inputs: list[Any], given_options: dict[str, Any]
 ) -> None:
     content = json.dumps({"inputs": inputs, **given_options}).encode("utf-8", "surrogatepass")
-    fast = bodies._fast(content)
+    fast = bodies._fast(content, ROWS)
     if fast is None:
         return  # the schema decides
     rows, chosen = fast
@@ -72,7 +72,7 @@ def test_fast_json_takes_what_the_schema_takes_and_nothing_else(
     ],
 )
 def test_ordinary_json_is_read_fast(body: dict[str, Any]) -> None:
-    assert bodies._fast(json.dumps(body).encode()) is not None
+    assert bodies._fast(json.dumps(body).encode(), ROWS) is not None
 
 
 def of(content: bytes, kind: str = JSON, **more: Any) -> Ask:
@@ -204,3 +204,24 @@ def test_the_schema_refuses_what_the_fast_way_leaves() -> None:
         PredictRequest.model_validate_json(b'{"inputs": [[true]]}')
     with pytest.raises(RefusedError, match=r"inputs\[0\]\[0\]"):
         of(b'{"inputs": [[true]]}')
+
+
+THREE = X.repeat(2, axis=0)[:3]
+FORMS: dict[str, tuple[bytes, str, str]] = {
+    "inputs": (json.dumps({"inputs": THREE.tolist()}).encode(), JSON, ""),
+    "records": (b'{"records": [{}, {}, {}]}', JSON, ""),
+    "images": (b'{"images": ["eA==", "eA==", "eA=="]}', JSON, ""),
+    "float32": (THREE.tobytes(), BARE, "3,3"),
+    "npy": (npy(THREE), NPY, ""),
+    "arrow": (arrow(pa.table({"a": [1, 2, 3]})), ARROW, ""),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_server_says_how_many_rows_may_come(form: str) -> None:
+    content, kind, shape = FORMS[form]
+    ask = Ask(Body(content, kind, shape=shape))
+    assert read(ask, 3).rows is not None
+    with pytest.raises(RefusedError, match=r"wanted .*2") as refused:
+        read(ask, 2)
+    assert refused.value.status == 422

@@ -44,6 +44,7 @@ def url(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "keys": f"{LINE},{SLOW_LINE}",
         "open": "health,metrics",
         "workers": 2,
+        "rows": 60,
         "drift_rows": 60,
         "feedback": tmp_path_factory.mktemp("feedback") / "feedback.db",
         "adaptive": 0.05,
@@ -130,6 +131,18 @@ def test_every_route_wants_a_key_but_the_open_ones(url: str) -> None:
         assert answer.headers["x-request-id"]
     for path in ("/health", "/health/live", "/v2/health/ready", "/metrics"):
         assert httpx.get(url + path).status_code == 200, path
+
+
+def test_the_rows_of_a_request_are_bounded_by_a_setting(url: str, client: mcdrop.Client) -> None:
+    client.predict(random_pixels(60))
+    with pytest.raises(InputError, match=r"wanted .*60"):
+        client.predict(random_pixels(61))
+    body = {"inputs": [{"name": "inputs", "datatype": "FP64", "shape": [61, 1], "data": [0] * 61}]}
+    headers = {"x-api-key": KEY}
+    answer = httpx.post(f"{url}/v2/models/tiny/infer", json=body, headers=headers)
+    assert (answer.status_code, "wanted 1 to 60" in answer.json()["error"]) == (400, True)
+    schema = http(url, "/openapi.json").json()["components"]["schemas"]["PredictRequest"]
+    assert schema["properties"]["inputs"]["anyOf"][0]["maxItems"] == 60
 
 
 def test_a_key_that_asks_too_often_waits(url: str) -> None:

@@ -38,7 +38,7 @@ def test_accepted(body: dict[str, Any]) -> None:
         ({"inputs": [ROW], "records": [{}]}, "got `inputs` and `records`"),
         ({"inputs": []}, "at least 1 item"),
         ({"records": []}, "at least 1 item"),
-        ({"inputs": [ROW] * (ROWS + 1)}, f"at most {ROWS} items"),
+        ({"inputs": [ROW] * (ROWS + 1)}, f"got {ROWS + 1} rows, wanted at most {ROWS}"),
         ({"inputs": ROW}, "valid list"),
         ({"inputs": [["1"]]}, "valid number"),
         ({"inputs": [[True]]}, "valid number"),

@@ -21,6 +21,7 @@ from mcdrop.repository import list_models, read_card
 from mcdrop_service import logs
 from mcdrop_service.job import Job
 from mcdrop_service.lifeline import end_with_parent
+from mcdrop_service.limits import ROWS
 from mcdrop_service.loop import SocketLoop
 from mcdrop_service.pulse import Pulse
 from mcdrop_service.request import PredictRequest
@@ -47,6 +48,7 @@ class PredictAPI(ls.LitAPI):  # type: ignore[misc]
         observers: told in the workers of what is answered; importable functions.
         pins: by model, the version to serve where it is not the latest.
         prepare: told of each job that is to be answered, it gives the one to answer.
+        rows: that a request may have.
         log: form of what workers log.
     """
 
@@ -59,6 +61,7 @@ class PredictAPI(ls.LitAPI):  # type: ignore[misc]
         observers: Sequence[Observer] = (),
         pins: Mapping[str, int] = MappingProxyType({}),
         prepare: Callable[[Job], Job] = as_it_is,
+        rows: int = ROWS,
         log: logs.Form = "text",
     ) -> None:
         super().__init__(loop=SocketLoop(folder, pulse))
@@ -66,7 +69,7 @@ class PredictAPI(ls.LitAPI):  # type: ignore[misc]
         self.threads = threads
         self.observers = observers
         self.pins = dict(pins)
-        self.prepare, self.log = prepare, log
+        self.prepare, self.rows, self.log = prepare, rows, log
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe passes it by position
         """Prepare a worker process, before it takes requests."""

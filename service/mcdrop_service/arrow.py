@@ -12,14 +12,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mcdrop_service.ask import Body, RefusedError
-from mcdrop_service.limits import ROWS
 
 __all__ = ["read_arrow"]
 
 _DICTIONARY, _RECORDS = 2, 3  # kinds of messages, of the format's Message.fbs
 
 
-def read_arrow(body: Body) -> NDArray[Any] | list[dict[str, Any]]:
+def read_arrow(body: Body, most: int) -> NDArray[Any] | list[dict[str, Any]]:
     """A stream's rows: its columns as records; one column of lists as an array (B, D).
 
     Raises:
@@ -33,8 +32,8 @@ def read_arrow(body: Body) -> NDArray[Any] | list[dict[str, Any]]:
         table.validate(full=True)
     except (pa.ArrowException, OSError, struct.error, ValueError) as error:
         raise RefusedError(422, f"the body is no Arrow IPC stream: {str(error)[:200]}") from None
-    if not 1 <= len(table) <= ROWS:
-        raise RefusedError(422, f"got {len(table)} rows, wanted 1 to {ROWS:,}")
+    if not 1 <= len(table) <= most:
+        raise RefusedError(422, f"got {len(table)} rows, wanted 1 to {most:,}")
     if table.num_columns == 1 and pa.types.is_fixed_size_list(table.schema.field(0).type):
         return _array(table.column(0).combine_chunks())
     return table.to_pylist()  # type: ignore[no-any-return]

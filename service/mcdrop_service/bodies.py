@@ -9,7 +9,6 @@ import io
 import math
 import zlib
 from collections.abc import Callable
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
@@ -28,8 +27,8 @@ from mcdrop_service.request import ROW_FORMS, Options, PredictRequest
 __all__ = ["KINDS", "inflate", "read", "too_large"]
 
 
-def read(ask: Ask) -> Ask:
-    """The ask with its body's rows, and the options that came with them.
+def read(ask: Ask, most: int = ROWS) -> Ask:
+    """The ask with its body's rows, ``most`` of them at most, and the options that came with them.
 
     Raises:
         RefusedError: the body cannot be read; 400, 413, 415 or 422.
@@ -38,13 +37,13 @@ def read(ask: Ask) -> Ask:
     if not isinstance(body, Body):
         return ask
     if body.gzip:
-        body = replace(body, content=inflate(body.content, body.most))
+        body = body._replace(content=inflate(body.content, body.most))
     if body.kind == JSON:
         if body.query:
             raise RefusedError(422, "got options in the query, wanted them in the JSON body")
-        return _json(ask, body.content)
+        return _json(ask, body.content, most)
     options = _options(body.query)
-    return ask.with_(rows=KINDS[body.kind](body), **options)
+    return ask.with_(rows=KINDS[body.kind](body, most), **options)
 
 
 def too_large(most: int) -> RefusedError:
@@ -74,27 +73,27 @@ def inflate(content: bytes, most: int) -> bytes:
     return inflated
 
 
-def _json(ask: Ask, content: bytes) -> Ask:
-    fast = _fast(content)
+def _json(ask: Ask, content: bytes, most: int) -> Ask:
+    fast = _fast(content, most)
     if fast is not None:
         rows, options = fast
         return ask.with_(rows=rows, **options)
     try:
-        request = PredictRequest.model_validate_json(content)
+        request = PredictRequest.model_validate_json(content, context={"rows": most})
     except ValidationError as error:
         faults = error.errors(include_url=False, include_input=False)
         raise invalid_request(faults) from None
     return ask.with_(rows=_rows(request), **request.chosen)
 
 
-def _fast(content: bytes) -> tuple[Rows, dict[str, Any]] | None:
+def _fast(content: bytes, most: int) -> tuple[Rows, dict[str, Any]] | None:
     """Rows of numbers and options; None where a closer look is needed."""
     try:
         values = orjson.loads(content)
         if type(values) is not dict or any(values.get(n) is not None for n in ROW_FORMS[1:]):
             return None
         inputs = values.pop("inputs", None)
-        if type(inputs) is not list or not 1 <= len(inputs) <= ROWS:
+        if type(inputs) is not list or not 1 <= len(inputs) <= most:
             return None
         rows = np.array(inputs)
         options = _chosen(orjson.dumps({k: v for k, v in values.items() if k not in ROW_FORMS}))
@@ -149,7 +148,7 @@ def _value(name: str, text: str) -> Any:
         return text
 
 
-def _bare(body: Body) -> NDArray[Any]:
+def _bare(body: Body, most: int) -> NDArray[Any]:
     """Little-endian float32, one row after the other, in the shape of ``x-shape``."""
     if len(body.content) % 4 or not body.content:
         raise RefusedError(422, f"got {len(body.content)} bytes, wanted float32: 4 bytes a number")
@@ -164,10 +163,10 @@ def _bare(body: Body) -> NDArray[Any]:
         raise RefusedError(
             422, f"x-shape: got {len(values)} numbers, wanted {math.prod(shape)} of shape {shape}"
         )
-    return _bounded(values.reshape(shape))
+    return _bounded(values.reshape(shape), most)
 
 
-def _npy(body: Body) -> NDArray[Any]:
+def _npy(body: Body, most: int) -> NDArray[Any]:
     """A file of `numpy.save`; objects, which would be pickled, are refused."""
     stream = io.BytesIO(body.content)
     try:
@@ -184,18 +183,18 @@ def _npy(body: Body) -> NDArray[Any]:
         text = f"got a .npy file of {dtype} and shape {shape}, wanted numbers, and all of them"
         raise RefusedError(422, text[:300])
     values = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
-    return _bounded(values)
+    return _bounded(values, most)
 
 
-def _bounded(values: NDArray[Any]) -> NDArray[Any]:
-    if values.ndim not in (2, 3) or not 1 <= len(values) <= ROWS:
-        raise RefusedError(422, f"got shape {values.shape}, wanted (rows, ...), {ROWS:,} at most")
+def _bounded(values: NDArray[Any], most: int) -> NDArray[Any]:
+    if values.ndim not in (2, 3) or not 1 <= len(values) <= most:
+        raise RefusedError(422, f"got shape {values.shape}, wanted (rows, ...), {most:,} at most")
     return values
 
 
-KINDS: dict[str, Callable[[Body], Rows]] = {
+KINDS: dict[str, Callable[[Body, int], Rows]] = {
     "application/octet-stream": _bare,
     "application/x-npy": _npy,
     "application/vnd.apache.arrow.stream": read_arrow,
 }
-"""Types of binary bodies, and who reads them."""
+"""Types of binary bodies, and who reads them: so many rows at most."""

@@ -13,6 +13,8 @@ from fastapi.openapi.utils import get_openapi
 import mcdrop
 from mcdrop.errors import RepositoryError
 from mcdrop.repository import list_models, read_card, resolve
+from mcdrop_service.limits import ROWS
+from mcdrop_service.request import ROW_FORMS
 from mcdrop_service.schemas import Failure
 from mcdrop_service.v2 import InferRequest
 from mcdrop_service.v2_errors import ProtocolFailure
@@ -67,14 +69,23 @@ _SUMMARIES = {
 }
 
 
-def describe(app: FastAPI, repository: Path) -> dict[str, Any]:
-    """The OpenAPI schema of ``app``, with examples from ``repository``'s models as of now."""
+def describe(app: FastAPI, repository: Path, rows: int = ROWS) -> dict[str, Any]:
+    """The OpenAPI schema of ``app``, with examples from ``repository``'s models as of now.
+
+    Args:
+        app: what it is about.
+        repository: of the models.
+        rows: that a request may have.
+    """
     schema = get_openapi(
         title="mcdrop", version=mcdrop.__version__, description=_DESCRIPTION, routes=app.routes
     )
     for (path, method), summary in _SUMMARIES.items():
         schema["paths"][path][method]["summary"] = summary
     components = schema["components"]["schemas"]
+    for name in ROW_FORMS:
+        of_rows, _null = components["PredictRequest"]["properties"][name]["anyOf"]
+        of_rows["maxItems"] = rows
     components["Failure"] = Failure.model_json_schema()
     components["ProtocolFailure"] = ProtocolFailure.model_json_schema()
     infer = InferRequest.model_json_schema(ref_template="#/components/schemas/{model}")

@@ -13,6 +13,7 @@ __all__ = [
     "HELD_NETWORKS",
     "IMAGE_BYTES",
     "INLINE_BYTES",
+    "MOST_ROWS",
     "PASSES",
     "PATIENCE",
     "PENDING",
@@ -29,6 +30,9 @@ BODY_BYTES = 16 * 2**20
 
 ROWS = 4096
 """Rows of a request."""
+
+MOST_ROWS = 65_536
+"""What the setting for them may be at most; beyond it, rows are scored from a file."""
 
 EVALUATIONS = 1_000_000
 """Rows times samples of a request, of a small network."""

@@ -25,7 +25,7 @@ class SocketLoop(LitLoop):  # type: ignore[misc]
 
     def __call__(self, lit_api: Any, _device: str, worker_id: int, *_queues: Any) -> None:
         """Run in the worker process, after ``LitAPI.setup``."""
-        worker = Worker(lit_api.shelf, lit_api.observers, lit_api.prepare)
+        worker = Worker(lit_api.shelf, lit_api.observers, lit_api.prepare, lit_api.rows)
         factory = uvicorn.Config("").get_loop_factory()  # uvloop's, where there is one
         with asyncio.Runner(loop_factory=factory) as runner:
             runner.run(self._live(worker, worker_id))

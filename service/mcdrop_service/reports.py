@@ -20,7 +20,7 @@ from mcdrop_service.ask import RefusedError
 from mcdrop_service.assessment import assess, tell_level
 from mcdrop_service.catalog import Catalog
 from mcdrop_service.feedback import Ledger
-from mcdrop_service.limits import ROWS
+from mcdrop_service.limits import MOST_ROWS
 from mcdrop_service.windows import Windows
 
 __all__ = ["router_of"]
@@ -61,7 +61,7 @@ class Feedback(BaseModel):
     )
     labels: list[str | float | dict[str, float] | None] = Field(
         min_length=1,
-        max_length=ROWS,
+        max_length=MOST_ROWS,
         description="a class, a number, or a number for each target, one a row; null where it is "
         "not known",
     )

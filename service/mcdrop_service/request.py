@@ -16,6 +16,7 @@ from pydantic import (
     StrictBool,
     StrictInt,
     StrictStr,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
@@ -138,7 +139,6 @@ class PredictRequest(Options):
     inputs: Rows | None = Field(
         None,
         min_length=1,
-        max_length=ROWS,
         description="Rows of numbers in the raw unit the model was trained on (pixels 0 to 255, "
         "say), each flat or nested in the model's shape. For models of arrays, and for tables "
         "whose columns are all numeric.",
@@ -146,17 +146,26 @@ class PredictRequest(Options):
     records: Records | None = Field(
         None,
         min_length=1,
-        max_length=ROWS,
         description="Rows as `{column: value}`, for models of tables; null, or a column left out, "
         "is a missing value.",
     )
     images: Annotated[list[StrictStr], _first] | None = Field(
         None,
         min_length=1,
-        max_length=ROWS,
         description="Rows as PNG or JPEG files in base64, for models of images; turned gray and "
         "into the model's size.",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_count(cls, body: Any, info: ValidationInfo) -> Any:
+        """Refuse too many rows before one is looked at; the context says how many may come."""
+        most = (info.context or {}).get("rows", ROWS)
+        for name in ROW_FORMS if isinstance(body, dict) else ():
+            rows = body.get(name)
+            if isinstance(rows, list) and len(rows) > most:
+                raise ValueError(f"{name}: got {len(rows)} rows, wanted at most {most}")
+        return body
 
     @model_validator(mode="after")
     def _check_rows(self) -> Self:

@@ -3,6 +3,7 @@
 Knows LitServe's processes and how they are made to stop. Refuses to know what they serve.
 """
 
+import asyncio
 import logging
 import multiprocessing
 import os
@@ -28,6 +29,7 @@ from mcdrop_service.backend import Backend
 from mcdrop_service.documentation import describe
 from mcdrop_service.equipment import equip, observers_of, preparer_of
 from mcdrop_service.gate import Gate
+from mcdrop_service.lane import protocol_of
 from mcdrop_service.lifeline import end_with_parent
 from mcdrop_service.limits import SETTLE
 from mcdrop_service.pulse import Patrol, Pulse
@@ -57,6 +59,7 @@ class Server(ls.LitServer):  # type: ignore[misc]
         self.stopping = False
         self.died = ""  # what ended, though nobody asked it to
         self._starts: deque[float] = deque(maxlen=5)  # of workers that replaced others
+        self.protocol: type[asyncio.Protocol] | str = "auto"  # of connections, for uvicorn
         self.greeting = ""  # said when every worker is ready
 
     def verify_worker_status(self) -> None:
@@ -125,6 +128,7 @@ def build(settings: Settings, folder: Path) -> Server:
         observers_of(settings, folder),
         settings.pin,
         preparer_of(settings),
+        settings.rows,
         settings.log,
     )
     server = Server(api, backend, Patrol(pulse, settings.patience), workers)
@@ -141,8 +145,10 @@ def build(settings: Settings, folder: Path) -> Server:
     app.add_middleware(
         Gate, backend=backend, deadline=settings.deadline, body_bytes=settings.body_bytes
     )
-    equip(app, settings, backend, folder)
-    app.openapi = lambda: describe(app, repository)  # type: ignore[method-assign]
+    lane = equip(app, settings, backend, folder)
+    if lane is not None:
+        server.protocol = protocol_of(lane)
+    app.openapi = lambda: describe(app, repository, settings.rows)  # type: ignore[method-assign]
     return server
 
 
@@ -192,6 +198,7 @@ def _run(settings: Settings, folder: Path, names: Sequence[str]) -> None:
             generate_client_file=False,
             access_log=False,
             server_header=False,
+            http=server.protocol,
         )
     except KeyboardInterrupt:
         pass  # asked to stop while starting

@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     body_bytes: int = Field(
         limits.BODY_BYTES, ge=1024, le=2**31, description="bytes of a request's body, unpacked"
     )
+    rows: int = Field(limits.ROWS, ge=1, le=limits.MOST_ROWS, description="rows of a request")
     pending: int = Field(
         limits.PENDING, ge=1, le=10**5, description="requests taken on at a time; then 503"
     )

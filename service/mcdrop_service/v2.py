@@ -82,13 +82,14 @@ class InferRequest(_Message):
     )
 
 
-def read_infer(content: bytes, header_length: str | None = None) -> Ask:
+def read_infer(content: bytes, header_length: str | None = None, most: int = ROWS) -> Ask:
     """The ask that an infer request means, but for its model.
 
     Args:
         content: the body.
         header_length: the header ``Inference-Header-Content-Length``: bytes of the JSON, where
             tensors follow it.
+        most: rows it may have.
 
     Raises:
         RefusedError: 400, with what came and what was wanted.
@@ -105,7 +106,7 @@ def read_infer(content: bytes, header_length: str | None = None) -> Ask:
         if tensor.name in tensors:
             raise RefusedError(400, f"got two inputs named {tensor.name[:80]!r}, wanted one")
         size = _binary_size(tensor)
-        tensors[tensor.name] = _values(tensor, tail[used : used + size] if size else None)
+        tensors[tensor.name] = _values(tensor, tail[used : used + size] if size else None, most)
         used += size
     if used != len(tail):
         raise RefusedError(400, f"got {len(tail)} bytes after the JSON, wanted {used}")
@@ -135,7 +136,7 @@ def _binary_size(tensor: InputTensor) -> int:
     return size
 
 
-def _values(tensor: InputTensor, content: memoryview | None) -> NDArray[Any]:
+def _values(tensor: InputTensor, content: memoryview | None, most: int) -> NDArray[Any]:
     """The tensor's values, in its shape."""
     if content is None:
         values = _from_json(tensor)
@@ -149,8 +150,8 @@ def _values(tensor: InputTensor, content: memoryview | None) -> NDArray[Any]:
     if math.prod(tensor.shape) != values.size:
         text = f"{tensor.name[:80]}: got {values.size} values, wanted shape {tensor.shape}"
         raise RefusedError(400, text)
-    if not 1 <= tensor.shape[0] <= ROWS:
-        text = f"{tensor.name[:80]}: got {tensor.shape[0]} rows, wanted 1 to {ROWS}"
+    if not 1 <= tensor.shape[0] <= most:
+        text = f"{tensor.name[:80]}: got {tensor.shape[0]} rows, wanted 1 to {most}"
         raise RefusedError(400, text)
     return values.reshape(tensor.shape)
 

@@ -108,9 +108,9 @@ def router_of(catalog: Catalog, backend: Backend, settings: Settings) -> APIRout
         if encoding == "gzip":
             content = await asyncio.to_thread(inflate, content, settings.body_bytes)
         if len(content) > INLINE_BYTES:
-            ask = await asyncio.to_thread(read_infer, content, header_length)
+            ask = await asyncio.to_thread(read_infer, content, header_length, settings.rows)
         else:
-            ask = read_infer(content, header_length)
+            ask = read_infer(content, header_length, settings.rows)
         place = {"model": model, "version": version, "id": request_id(request.scope)}
         reply = await backend.submit(ask.with_(deadline=late, **place), request.receive)
         return Response(reply.body, reply.status, dict(reply.headers), reply.kind)

@@ -26,6 +26,7 @@ from mcdrop_service.bodies import read
 from mcdrop_service.coalescing import budget
 from mcdrop_service.faults import refusal
 from mcdrop_service.job import Job, Key, Statistics
+from mcdrop_service.limits import ROWS
 from mcdrop_service.shelf import LoadingError, Shelf
 from mcdrop_service.tasks import Peer, Task
 from mcdrop_service.walks import walk
@@ -52,8 +53,10 @@ class Worker:
         shelf: Shelf,
         observers: Sequence[Observer] = (),
         prepare: Callable[[Job], Job] = as_it_is,
+        rows: int = ROWS,
     ) -> None:
         self.shelf, self.observers, self.prepare = shelf, observers, prepare
+        self.rows = rows  # that a request may have
         self._arrived: list[Task] = []
         self._groups: dict[Key, list[Task]] = {}
         self._walks: deque[Task] = deque()
@@ -103,7 +106,7 @@ class Worker:
             return False
         try:
             if isinstance(task.ask.rows, Body):
-                task.ask = read(task.ask)
+                task.ask = read(task.ask, self.rows)
             task.predictor = self.shelf.find(task.ask.model, task.ask.version)
         except LoadingError as loading:
             loading.done.add_done_callback(lambda _: later(self.take, task))
@@ -170,7 +173,7 @@ class Worker:
             statistics, start = answers.evaluate(tasks[0].job, x), 0
             for group in layouts.values():
                 end = start + sum(len(task.job.x) for task in group)
-                self._reply(group, statistics.rows(slice(start, end)), len(x))
+                self._reply(group, statistics.rows(slice(start, end)))
                 start = end
         except Exception as error:
             if len(tasks) == 1:
@@ -179,11 +182,11 @@ class Worker:
                 for task in tasks:
                     self._answer([] if task.answered else [task])
 
-    def _reply(self, tasks: Sequence[Task], statistics: Statistics, batch: int) -> None:
+    def _reply(self, tasks: Sequence[Task], statistics: Statistics) -> None:
         jobs = [task.job for task in tasks]
         found = answers.conclude(jobs, statistics)
         for task, reply in zip(tasks, answers.encode(jobs, found), strict=True):
-            task.reply(reply, batch)
+            task.reply(reply)
         self._observe(jobs, found)
 
     def _step(self) -> None:
@@ -197,7 +200,7 @@ class Worker:
             task.reply(refusal(error))
             return
         if step.reply is not None:
-            task.reply(step.reply, len(task.job.x))
+            task.reply(step.reply)
         if step.found is not None:
             self._observe([task.job], step.found)
         else:
