@@ -68,7 +68,18 @@ def test_anything_else_does_not(headers: list[tuple[str, str]]) -> None:
     assert ask(guard(), "/predict?x-api-key=" + KEY).status_code == 401
 
 
-PATHS = ["/", "/predict", "/models", "/metrics", "/docs", "/openapi.json", "/health", "/none"]
+UNLOAD = "/v2/repository/models/tiny/unload"
+PATHS = [
+    "/",
+    "/predict",
+    "/models",
+    "/metrics",
+    "/docs",
+    "/openapi.json",
+    "/health",
+    "/none",
+    UNLOAD,
+]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +89,7 @@ PATHS = ["/", "/predict", "/models", "/metrics", "/docs", "/openapi.json", "/hea
         (("health",), {"/health"}),
         (("docs", "page"), {"/", "/docs", "/openapi.json"}),
         (("metrics",), {"/metrics"}),
+        (("repository",), {UNLOAD}),
     ],
 )
 def test_only_open_doors_need_none(doors: tuple[str, ...], paths: set[str]) -> None:

@@ -22,7 +22,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     save_random_classifier(root)
     save_table_model(root, "people", PEOPLE, classes=("no", "yes"))
     save_table_model(root, "sizes", SIZES, targets=("mass", "price"))
-    with serving(root, feedback=root.parent / "feedback.db", adaptive=0.01) as address:
+    with serving(
+        root, feedback=root.parent / "feedback.db", adaptive=0.01, open="repository"
+    ) as address:
         yield address
 
 

@@ -133,6 +133,17 @@ def test_every_route_wants_a_key_but_the_open_ones(url: str) -> None:
         assert httpx.get(url + path).status_code == 200, path
 
 
+def test_models_are_unloaded_and_loaded_with_a_key(url: str, client: mcdrop.Client) -> None:
+    for change in ("unload", "load"):
+        path = f"{url}/v2/repository/models/people/{change}"
+        assert httpx.post(path).status_code == 401
+        assert client.predict([{"age": 30}], model="people") is not None
+        assert httpx.post(path, headers={"x-api-key": KEY}, timeout=30).status_code == 200
+        ready = http(url, "/v2/models/people/ready").status_code
+        assert ready == (503 if change == "unload" else 200)
+        httpx.post(path.replace("unload", "load"), headers={"x-api-key": KEY}, timeout=30)
+
+
 def test_the_rows_of_a_request_are_bounded_by_a_setting(url: str, client: mcdrop.Client) -> None:
     client.predict(random_pixels(60))
     with pytest.raises(InputError, match=r"wanted .*60"):

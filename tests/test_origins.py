@@ -73,7 +73,7 @@ def test_origins_that_cors_names_may_ask() -> None:
 @pytest.mark.slow
 def test_no_page_unloads_a_model(tmp_path: Path) -> None:
     save_random_classifier(tmp_path)
-    with serving(tmp_path) as url:
+    with serving(tmp_path, open="health,repository") as url:
         unload = f"{url}/v2/repository/models/tiny/unload"
         assert httpx.post(unload, headers={"origin": THERE}).status_code == 403
         assert httpx.get(f"{url}/v2/models/tiny/ready").status_code == 200

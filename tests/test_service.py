@@ -471,6 +471,14 @@ def test_a_start_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     assert list((tmp_path / "temporary").iterdir()) == []
 
 
+def test_without_keys_nobody_unloads_a_model(client: httpx.Client) -> None:
+    for change in ("load", "unload"):
+        answer = client.post(f"/v2/repository/models/tiny/{change}")
+        assert (answer.status_code, "`repository`" in answer.json()["error"]) == (403, True)
+    assert client.get("/v2/models/tiny/ready").status_code == 200
+    assert client.post("/v2/repository/index").status_code == 200
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at processes in /proc")
 def test_a_killed_worker_is_replaced_and_ctrl_c_drains(tmp_path: Path) -> None:

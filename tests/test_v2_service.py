@@ -30,7 +30,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def url(root: Path) -> Iterator[str]:
-    with serving(root) as address:
+    with serving(root, open="health,page,repository") as address:
         yield address
 
 

@@ -28,7 +28,7 @@ __all__ = ["Settings", "read_settings"]
 _PREFIX = "MCDROP_"
 _OTHERS = {"MCDROP_ENGINE", "MCDROP_TEST_DATA"}  # read elsewhere
 
-Door = Literal["health", "docs", "page", "metrics"]
+Door = Literal["health", "docs", "page", "metrics", "repository"]
 Version = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
@@ -63,11 +63,13 @@ class Settings(BaseSettings):
 
     keys: Annotated[tuple[SecretStr, ...], NoDecode] = Field(
         (),
-        description="API keys as `mcdrop key` writes them, NAME:SHA256[:RATE]; none: all may ask",
+        description="API keys as `mcdrop key` writes them, NAME:SHA256[:RATE]; none: all may ask, "
+        "but not load and unload models, unless `repository` is open",
     )
     keys_file: Path | None = Field(None, description="file of such keys, one a line")
     open: Annotated[tuple[Door, ...], NoDecode] = Field(
-        ("health", "page"), description="what needs no key: of health, docs, page, metrics"
+        ("health", "page"),
+        description="what needs no key: of health, docs, page, metrics, repository",
     )
     cors: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="origins whose pages may ask from a browser; none: no other origin's"

@@ -21,6 +21,10 @@ __all__ = ["Name", "Version", "is_served", "router_of"]
 
 Name = Annotated[str, InPath(description="name of the model")]
 Version = Annotated[int, InPath(ge=1, le=2**31 - 1, description="version of the model")]
+_CLOSED = (
+    "loading and unloading is off where nobody needs a key: give the server keys, or open "
+    "`repository` by its setting `open`"
+)
 States = Sequence[dict[str, Any]]
 """What each worker says: `mcdrop_service.shelf.State`."""
 
@@ -52,13 +56,14 @@ class Nothing(BaseModel):
     """All that there is to say."""
 
 
-def router_of(catalog: Catalog, backend: Backend, marks: Path) -> APIRouter:
+def router_of(catalog: Catalog, backend: Backend, marks: Path, *, changes: bool) -> APIRouter:
     """The routes below ``/v2/repository``.
 
     Args:
         catalog: what there is.
         backend: the way to the workers.
         marks: folder of the names that are not to be served; the workers look there.
+        changes: whether models may be loaded and unloaded.
     """
     # The protocol's clients send JSON without saying so.
     router = APIRouter(
@@ -87,6 +92,8 @@ def router_of(catalog: Catalog, backend: Backend, marks: Path) -> APIRouter:
         return Nothing()
 
     async def _mark(model: str, *, yes: bool) -> None:
+        if not changes:
+            raise RefusedError(403, _CLOSED)
         await asyncio.to_thread(catalog.card, model)  # that its name is one
         await asyncio.to_thread(unloaded, marks, model, yes=yes)
 
