@@ -35,7 +35,7 @@ class Echo:
         rows = np.asarray(ask.rows).tolist()
         wait = ask.deadline - time.monotonic()
         told = {"rows": rows, "samples": ask.samples, "seconds": wait, "id": ask.id}
-        return Reply(orjson.dumps(told), facts={"rows": 1})
+        return Reply(orjson.dumps(told))
 
     async def stream(self, ask: Ask, receive: Any = None) -> AsyncGenerator[Reply]:
         ask = read(ask)

@@ -176,7 +176,7 @@ def answer(predictor: mcdrop.Predictor, *asks: Ask) -> list[triton.InferResult]:
 
 
 def as_client(reply: Reply) -> triton.InferResult:
-    length = reply.headers.get(HEADER)
+    length = dict(reply.headers).get(HEADER)
     return Client.parse_response_body(reply.body, header_length=length and int(length))
 
 

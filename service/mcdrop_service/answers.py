@@ -53,7 +53,7 @@ def _check(ask: Ask, predictor: Predictor) -> int:
     if ask.risk is not None and card.task == "regression":
         raise InputError("got `risk`, wanted `level`: a regression has no error rate")
     _check_fields(ask, card)
-    count = len(rows.files) if isinstance(rows, Images) else len(rows)  # type: ignore[arg-type]
+    count = len(rows.files) if isinstance(rows, Images) else len(rows)
     samples = _samples(ask, predictor, count)
     if ask.passes and count * samples * card.out_features > PASSES:
         raise InputError(

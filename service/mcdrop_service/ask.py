@@ -3,12 +3,16 @@
 An API process turns a request into an `Ask`, whatever its body's form was; a worker turns the ask
 into one `Reply` or, where a stream was asked for, into several. Knows their fields, and their
 bytes on the socket between the processes: JSON for what is small, raw bytes for arrays and bodies;
-nothing is ever unpickled. Refuses to know HTTP's wire, models and processes.
+nothing is ever unpickled. Callers repeat themselves, so what asks of one kind have in common stands
+apart from what is each one's own, and is read once. Refuses to know HTTP's wire, models and
+processes.
 """
 
+import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal, Self
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import orjson
@@ -16,7 +20,7 @@ from numpy.typing import NDArray
 
 from mcdrop_service.limits import BODY_BYTES
 
-__all__ = ["Ask", "Body", "Images", "RefusedError", "Reply", "Rows"]
+__all__ = ["Ask", "Body", "Headers", "Images", "RefusedError", "Reply", "Rows", "own"]
 
 JSON = "application/json"
 LOOK = "look"
@@ -30,8 +34,7 @@ class Images:
     files: list[str]
 
 
-@dataclass(frozen=True)
-class Body:
+class Body(NamedTuple):
     """A request's body as it came, which the worker is to read.
 
     Attributes:
@@ -97,10 +100,17 @@ class Ask:
 
     def with_(self, **changes: Any) -> Self:
         """The same ask but for ``changes``."""
-        return replace(self, **changes)
+        other = object.__new__(type(self))  # `replace` would cost as much as an evaluation
+        other.__dict__.update(self.__dict__, **changes)
+        return other
 
     def pack(self) -> tuple[bytes, bytes]:
-        """The ask as JSON, and its rows' bytes."""
+        """What is its own and what it shares with others, and its rows' bytes."""
+        shared, content = self.share()
+        return own(self.id, self.deadline) + shared, content
+
+    def share(self) -> tuple[bytes, bytes]:
+        """All but id, deadline and rows as JSON, and the rows' bytes."""
         values = self.__dict__
         head = {name: values[name] for name, usual in _USUAL if values[name] != usual}
         rows = self.rows
@@ -119,26 +129,45 @@ class Ask:
     @classmethod
     def unpack(cls, head: bytes, content: bytes) -> "Ask":
         """Read what `pack` gave."""
-        values = orjson.loads(head)
+        deadline, length = _OWN.unpack_from(head)
+        end = _OWN.size + length
+        ask, form, about = _shared(head[end:])
         rows: Rows
-        if "array" in values:
-            dtype, shape = values.pop("array")
-            rows = np.frombuffer(content, dtype).reshape(shape)
-        elif "body" in values:
-            rows = Body(content, *values.pop("body"))
+        if form == "body":
+            rows = Body(content, *about)
+        elif form == "array":
+            rows = np.frombuffer(content, about[0]).reshape(about[1])
         else:
-            images = values.pop("list") == "images"
-            rows = Images(orjson.loads(content)) if images else orjson.loads(content)
-        if "fields" in values:
-            values["fields"] = tuple(values["fields"])
-        return cls(rows=rows, **values)
+            rows = Images(orjson.loads(content)) if about == "images" else orjson.loads(content)
+        return ask.with_(rows=rows, id=head[_OWN.size : end].decode(), deadline=deadline)
 
 
-_USUAL = tuple((f.name, {} if f.name == "extra" else f.default) for f in fields(Ask)[1:])
+def own(name: str, deadline: float) -> bytes:
+    """What no two asks share: an id, of ASCII, and a deadline."""
+    return _OWN.pack(deadline, len(name)) + name.encode()
 
 
-@dataclass(frozen=True)
-class Reply:
+@lru_cache(256)
+def _shared(head: bytes) -> tuple[Ask, str, Any]:
+    """An ask without rows, the form in which they come, and what is to be known to read them."""
+    values = orjson.loads(head)
+    form = next(name for name in ("body", "array", "list") if name in values)
+    about = values.pop(form)
+    if "fields" in values:
+        values["fields"] = tuple(values["fields"])
+    return Ask([], **values), form, about
+
+
+_OWN = struct.Struct("<dH")
+_SHARED = [f for f in fields(Ask) if f.name not in ("rows", "id", "deadline")]
+_USUAL = tuple((f.name, {} if f.name == "extra" else f.default) for f in _SHARED)
+
+
+Headers = tuple[tuple[str, str], ...]
+"""Further headers of an answer, by name."""
+
+
+class Reply(NamedTuple):
     """An answer as HTTP will carry it, or a part of one.
 
     Attributes:
@@ -147,38 +176,45 @@ class Reply:
         kind: content type.
         headers: further headers.
         more: whether further replies follow, of a stream.
-        facts: small JSON values about how it was made, for metrics and logs: `model`, `version`,
-            `rows`, `samples`, `batch` (rows evaluated together).
     """
 
     body: bytes
     status: int = 200
     kind: str = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Headers = ()
     more: bool = False
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def pack(self, facts: Mapping[str, Any]) -> tuple[bytes, bytes]:
-        """All but the body as JSON, with further facts, and the body."""
-        head = [self.status, self.kind, self.headers, self.more, {**self.facts, **facts}]
-        return orjson.dumps(head), self.body
+    def pack(self) -> tuple[bytes, bytes]:
+        """All but the body as JSON, and the body."""
+        return _packed(*self[1:]), self.body
 
     @classmethod
     def unpack(cls, head: bytes, content: bytes) -> "Reply":
         """Read what `pack` gave."""
-        return cls(content, *orjson.loads(head))
+        return cls(content, *_told(head))
+
+
+@lru_cache(256)
+def _packed(*head: Any) -> bytes:
+    return orjson.dumps(head)
+
+
+@lru_cache(256)
+def _told(head: bytes) -> tuple[Any, ...]:
+    status, kind, headers, more = orjson.loads(head)
+    return status, kind, tuple((name, value) for name, value in headers), more
 
 
 class RefusedError(Exception):
     """A request is turned away, with this status and a message fit for the caller."""
 
-    def __init__(self, status: int, detail: str) -> None:
+    def __init__(self, status: int, detail: str, *headers: tuple[str, str]) -> None:
         super().__init__(detail)
         self.status = status
+        self.headers = headers or ((("retry-after", "1"),) if status == 503 else ())
 
     @property
     def reply(self) -> Reply:
         """The answer that says so."""
-        headers = {"retry-after": "1"} if self.status == 503 else {}
         body = orjson.dumps({"detail": str(self)}, default=str)
-        return Reply(body, self.status, headers=headers)
+        return Reply(body, self.status, headers=self.headers)

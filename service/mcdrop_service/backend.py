@@ -1,6 +1,7 @@
 """The API process's way to the workers: one link to each, and every ask that waits for a reply.
 
-`Backend.submit` answers an ask, `Backend.stream` answers one bit by bit. Both
+`Backend.submit` answers an ask, `Backend.stream` answers one bit by bit, and `Backend.give` lets
+somebody be told of an answer who does not want a coroutine for it. All
 
 - take on a bounded number of asks and of bytes, and refuse further ones with 503;
 - answer 504 when the ask's deadline has come, whatever its worker does;
@@ -24,7 +25,7 @@ import orjson
 
 from mcdrop_service.ask import LOOK, Ask, RefusedError, Reply
 from mcdrop_service.limits import HELD_BYTES, PENDING
-from mcdrop_service.waiting import Receive, Waiting
+from mcdrop_service.waiting import Receive, Replies, Waiting
 from mcdrop_service.wire import Wire
 
 __all__ = ["Backend", "Receive"]
@@ -87,25 +88,26 @@ class Backend:
         Returns:
             The worker's reply, or one that says why there is none: 503 or 504.
         """
-        return await self._ask(Waiting(ask, receive))
+        return await self._ask(ask, receive)
 
     async def stream(self, ask: Ask, receive: Receive | None = None) -> AsyncGenerator[Reply]:
         """Answer an ask with several replies; leaving the iterator ends the evaluation.
 
         A reply that is not 200 is the last.
         """
-        waiting = Waiting(ask.with_(stream=True), receive)
+        ask, replies = ask.with_(stream=True), Replies()
+        waiting = Waiting(ask.pack(), ask.deadline, replies.tell, receive)
         try:
-            self._admit(waiting)
+            self.give(waiting)
             more = True
             while more:
-                reply = await waiting.take()
+                reply = await replies.take()
                 yield reply
                 more = reply.more
         except RefusedError as refused:
             yield refused.reply
         finally:
-            self._release(waiting)
+            self.release(waiting)
 
     async def look(self) -> list[dict[str, Any]]:
         """Have every worker look at the repository, and say what it can answer with.
@@ -116,20 +118,29 @@ class Backend:
         asks = []
         for link in self._links:
             ask = Ask([], format=LOOK, deadline=time.monotonic() + _LOOK_SECONDS)
-            asks.append(self._ask(Waiting(ask, None, link)))
+            asks.append(self._ask(ask, link=link))
         replies = await asyncio.gather(*asks)
         return [orjson.loads(reply.body) for reply in replies if reply.status == 200]
 
-    async def _ask(self, waiting: Waiting) -> Reply:
+    async def _ask(
+        self, ask: Ask, receive: Receive | None = None, link: "_Link | None" = None
+    ) -> Reply:
+        replies = Replies()
+        waiting = Waiting(ask.pack(), ask.deadline, replies.tell, receive, link)
         try:
-            self._admit(waiting)
-            return await waiting.take()
+            self.give(waiting)
+            return await replies.take()
         except RefusedError as refused:
             return refused.reply
         finally:
-            self._release(waiting)
+            self.release(waiting)
 
-    def _admit(self, waiting: Waiting) -> None:
+    def give(self, waiting: Waiting) -> None:
+        """Have a worker answer an ask; whoever is told of the last reply has to `release` it.
+
+        Raises:
+            RefusedError: as many are waiting as may, or their bodies are too long together.
+        """
         if len(self.asks) >= self.limit or self.held > HELD_BYTES:
             raise RefusedError(
                 503, f"{len(self.asks)} requests are waiting already: try again in a second"
@@ -143,7 +154,8 @@ class Backend:
             self._ticking = True
             asyncio.get_running_loop().call_later(_TICK, self._tick)
 
-    def _release(self, waiting: Waiting) -> None:
+    def release(self, waiting: Waiting) -> None:
+        """Forget an ask; where it is not answered yet, its worker need not answer it."""
         if self.asks.pop(waiting.number, None) is None:
             return
         self.held -= waiting.size

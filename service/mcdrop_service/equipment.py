@@ -19,8 +19,10 @@ from mcdrop_service.faults import refusal
 from mcdrop_service.feedback import Keeper, Ledger
 from mcdrop_service.guard import Guard
 from mcdrop_service.headers import SecureHeaders
+from mcdrop_service.intake import Intake
 from mcdrop_service.job import Job
 from mcdrop_service.keys import Keyring, read_keys
+from mcdrop_service.lane import Lane
 from mcdrop_service.levels import AdaptiveLevels
 from mcdrop_service.origins import SameOrigin
 from mcdrop_service.settings import Settings
@@ -55,8 +57,11 @@ def preparer_of(settings: Settings) -> Callable[[Job], Job]:
     return AdaptiveLevels(Ledger(settings.feedback.resolve(), settings.adaptive))
 
 
-def equip(app: FastAPI, settings: Settings, backend: Backend, folder: Path) -> None:
+def equip(app: FastAPI, settings: Settings, backend: Backend, folder: Path) -> Lane | None:
     """Add routes and layers to ``app``, whose innermost layer is the gate.
+
+    Returns:
+        The short way around the layers, where they leave one: what is traced goes through all.
 
     Raises:
         InputError: keys cannot be read, or an extra is not installed.
@@ -74,13 +79,14 @@ def equip(app: FastAPI, settings: Settings, backend: Backend, folder: Path) -> N
     app.include_router(reports.router_of(catalog, windows, ledger))
     for kind in (RefusedError, McdropError):
         app.add_exception_handler(kind, _refuse)
-    _cover(app, settings)
+    return _cover(app, settings, backend)
 
 
-def _cover(app: FastAPI, settings: Settings) -> None:
+def _cover(app: FastAPI, settings: Settings, backend: Backend) -> Lane | None:
     """Put layers around the app, the innermost first."""
     keys = read_keys([key.get_secret_value() for key in settings.keys], settings.keys_file)
-    app.add_middleware(Guard, ring=Keyring(keys), doors=settings.open)
+    ring = Keyring(keys)
+    app.add_middleware(Guard, ring=ring, doors=settings.open)
     app.add_middleware(SameOrigin, allowed=settings.cors)
     if settings.cors:
         app.add_middleware(
@@ -98,6 +104,10 @@ def _cover(app: FastAPI, settings: Settings) -> None:
     tally = RequestTally()
     onlookers = [tally.add, *([teller] if teller else [])]
     app.add_middleware(Watch, onlookers=onlookers, pending=tally.come, paths=_ANSWERED)
+    if settings.tracing is not None:
+        return None
+    intake = Intake(settings.deadline, settings.body_bytes)
+    return Lane(intake, ring, backend, onlookers, tally.come)
 
 
 async def _refuse(_request: Request, error: Exception) -> Response:

@@ -18,12 +18,12 @@ from itertools import count
 import orjson
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mcdrop_service.ask import RefusedError, Reply
+from mcdrop_service.ask import Headers, RefusedError, Reply
 from mcdrop_service.backend import Backend
 from mcdrop_service.intake import Intake, replay
 from mcdrop_service.limits import BODY_BYTES, DEADLINE
 
-__all__ = ["Gate", "Handler", "request_id"]
+__all__ = ["Gate", "Handler", "identify", "request_id"]
 
 Handler = Callable[[Scope, Receive, Send], Awaitable[None]]
 """Answers one request; raises `RefusedError` where it will not, before anything is sent."""
@@ -119,10 +119,16 @@ def request_id(scope: Scope) -> str:
     """The id of a request: the caller's, or a fresh one, the same each time it is asked for."""
     state = scope.setdefault("state", {})
     if "request_id" not in state:
-        given = dict(scope["headers"]).get(b"x-request-id", b"")
-        fits = _ID.fullmatch(given)
-        state["request_id"] = given.decode() if fits else f"{_RUN}-{next(_NUMBERS):x}"
+        state["request_id"] = identify(dict(scope["headers"]))
     return str(state["request_id"])
+
+
+def identify(headers: Mapping[bytes, bytes]) -> str:
+    """The caller's id of a request with these headers, or a fresh one."""
+    given = headers.get(b"x-request-id")
+    if given is not None and _ID.fullmatch(given):
+        return given.decode()
+    return f"{_RUN}-{next(_NUMBERS):x}"
 
 
 async def respond(reply: Reply, scope: Scope, send: Send) -> None:
@@ -134,16 +140,16 @@ async def respond(reply: Reply, scope: Scope, send: Send) -> None:
 
 _RUN = secrets.token_hex(6)
 _NUMBERS = count()
-_EVENTS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+_EVENTS = (("cache-control", "no-store"), ("x-accel-buffering", "no"))
 
 
 def _start(
-    status: int, kind: str, headers: Mapping[str, str], scope: Scope, length: int | None = None
+    status: int, kind: str, headers: Headers, scope: Scope, length: int | None = None
 ) -> Message:
     lines = [(b"content-type", kind.encode()), (b"x-request-id", request_id(scope).encode())]
     if length is not None:
         lines.append((b"content-length", b"%d" % length))
-    lines += [(name.encode(), value.encode()) for name, value in headers.items()]
+    lines += [(name.encode(), value.encode()) for name, value in headers]
     return {"type": "http.response.start", "status": status, "headers": lines}
 
 

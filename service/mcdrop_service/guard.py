@@ -4,16 +4,17 @@ Knows the header a key comes in and the paths that need none. Refuses to know ke
 (``keys``) and what lies behind: it covers every route, those not thought of yet included.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from math import ceil
 from types import MappingProxyType
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from mcdrop_service.ask import RefusedError
 from mcdrop_service.keys import Keyring
 
-__all__ = ["CALLER", "Guard"]
+__all__ = ["CALLER", "Guard", "admit"]
 
 CALLER = "mcdrop.caller"
 """Where a request's scope names the key it came with."""
@@ -24,6 +25,7 @@ _DOORS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "docs": ("/docs", "/redoc", "/openapi.json"),
         "page": ("/", "/static/"),
         "metrics": ("/metrics",),
+        "repository": ("/v2/repository/models/",),
     }
 )
 """Paths behind each door; one that ends in "/" stands for all below it, "/" for itself."""
@@ -50,31 +52,43 @@ class Guard:
         if scope["type"] != "http" or not self.ring.keys or self._is_open(scope["path"]):
             await self.app(scope, receive, send)
             return
-        key = _key(scope)
-        index = None if key is None else self.ring.find(key)
-        if index is None:
-            came = "no key" if key is None else "an unknown key"
-            detail = f"got {came}, wanted one in the header X-API-Key or Authorization: Bearer"
-            answer = JSONResponse({"detail": detail}, 401, {"www-authenticate": "Bearer"})
-            await answer(scope, receive, send)
+        try:
+            scope[CALLER] = admit(self.ring, scope["headers"])
+        except RefusedError as refused:
+            told = JSONResponse({"detail": str(refused)}, refused.status, dict(refused.headers))
+            await told(scope, receive, send)
             return
-        wait = self.ring.wait(index)
-        if wait:
-            detail = f"this key may ask {self.ring.keys[index].rate:g} times a second: wait a while"
-            answer = JSONResponse({"detail": detail}, 429, {"retry-after": str(ceil(wait))})
-            await answer(scope, receive, send)
-            return
-        scope[CALLER] = self.ring.keys[index].name
         await self.app(scope, receive, send)
 
     def _is_open(self, path: str) -> bool:
         return path in self._exact or path.startswith(self._below)
 
 
-def _key(scope: Scope) -> bytes | None:
+def admit(ring: Keyring, headers: Sequence[tuple[bytes, bytes]]) -> str:
+    """The caller's name; "" where there are no keys.
+
+    Raises:
+        RefusedError: 401 without a key of the ring's, 429 where the key asks too often.
+    """
+    if not ring.keys:
+        return ""
+    key = _key(headers)
+    index = None if key is None else ring.find(key)
+    if index is None:
+        came = "no key" if key is None else "an unknown key"
+        detail = f"got {came}, wanted one in the header X-API-Key or Authorization: Bearer"
+        raise RefusedError(401, detail, ("www-authenticate", "Bearer"))
+    wait = ring.wait(index)
+    if wait:
+        detail = f"this key may ask {ring.keys[index].rate:g} times a second: wait a while"
+        raise RefusedError(429, detail, ("retry-after", str(ceil(wait))))
+    return ring.keys[index].name
+
+
+def _key(headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
     """The one key that a request brings; None for none, and for more than one."""
-    found = [value for name, value in scope["headers"] if name == b"x-api-key"]
-    for name, value in scope["headers"]:
+    found = [value for name, value in headers if name == b"x-api-key"]
+    for name, value in headers:
         scheme, _, rest = value.partition(b" ")
         if name == b"authorization" and scheme.lower() == b"bearer":
             found.append(rest.strip())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["SecureHeaders"]
+__all__ = ["SECURE", "SecureHeaders"]
 
 _COMMON = (
     (b"x-content-type-options", b"nosniff"),
@@ -28,9 +28,11 @@ _DOCS_POLICY = (
     b"frame-ancestors 'none'"
 )
 _POLICY = b"content-security-policy"
-_OWN = (*_COMMON, (_POLICY, _OWN_POLICY))
+SECURE = (*_COMMON, (_POLICY, _OWN_POLICY))
+"""Those of every answer but the documentation's pages."""
+
 _DOCS = (*_COMMON, (_POLICY, _DOCS_POLICY))
-_NAMES = frozenset(name for name, _ in _OWN)
+_NAMES = frozenset(name for name, _ in SECURE)
 
 
 class SecureHeaders:
@@ -45,7 +47,7 @@ class SecureHeaders:
             await self.app(scope, receive, send)
             return
         further: Sequence[tuple[bytes, bytes]]
-        further = _DOCS if scope["path"].startswith(("/docs", "/redoc")) else _OWN
+        further = _DOCS if scope["path"].startswith(("/docs", "/redoc")) else SECURE
 
         async def dressed(message: Message) -> None:
             nonlocal further

@@ -7,6 +7,7 @@ others. Refuses to know what bodies mean (``bodies``) and who answers.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from starlette.types import Message, Receive, Scope
@@ -37,28 +38,27 @@ class Intake:
     async def ask(self, name: str, scope: Scope, receive: Receive) -> Ask:
         """Take a request in; its body is for the worker to read, off this event loop."""
         headers = dict(scope["headers"])
-        deadline = time.monotonic() + self._seconds(headers)
-        kind = _kind(headers)
-        gzip = _gzip(headers)
-        content = await self.body(headers, receive)
-        shape = headers.get(b"x-shape", b"").decode("latin-1")
-        query = scope["query_string"].decode("latin-1")
-        form = _FORMS.get(headers.get(b"accept", b""), "json")
-        body = Body(content, kind, query, shape, gzip, self.body_bytes)
+        deadline = self.until(headers)
+        empty, form = _empty(*_about(headers, scope["query_string"]), self.body_bytes)
+        body = empty._replace(content=await self.body(headers, receive))
         return Ask(body, format=form, id=name, deadline=deadline)
 
-    def _seconds(self, headers: Mapping[bytes, bytes]) -> float:
-        """How long the caller waits: ``x-timeout``, in seconds, or the server's limit."""
+    def shared(self, headers: Mapping[bytes, bytes], query: bytes) -> bytes:
+        """What the ask of a request with these headers shares with others: see `Ask.share`."""
+        return _shared(*_about(headers, query), self.body_bytes)
+
+    def until(self, headers: Mapping[bytes, bytes]) -> float:
+        """When nobody waits any more: ``x-timeout`` seconds from now, or the server's limit."""
         text = headers.get(b"x-timeout")
         if text is None:
-            return self.deadline
+            return time.monotonic() + self.deadline
         try:
             seconds = float(text)
         except ValueError:
             seconds = -1.0
         if not seconds > 0:
             raise RefusedError(422, "x-timeout: wanted a number of seconds above 0")
-        return min(seconds, self.deadline)
+        return time.monotonic() + min(seconds, self.deadline)
 
     async def body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         """The body, bounded in bytes and time; together, bodies are bounded too."""
@@ -98,9 +98,31 @@ class Intake:
             raise RefusedError(408, "the body did not come in time") from None
 
 
-def _kind(headers: Mapping[bytes, bytes]) -> str:
+def _about(headers: Mapping[bytes, bytes], query: bytes) -> tuple[bytes, ...]:
+    """What makes one kind of request: callers repeat themselves, so that few have to be read."""
+    get = headers.get
+    kind, coding = get(b"content-type", b"none"), get(b"content-encoding", b"identity")
+    return kind, coding, get(b"x-shape", b""), get(b"accept", b""), query
+
+
+@lru_cache(256)
+def _shared(*about: Any) -> bytes:
+    empty, form = _empty(*about)
+    return Ask(empty, format=form).share()[0]
+
+
+@lru_cache(256)
+def _empty(
+    kind: bytes, coding: bytes, shape: bytes, accept: bytes, query: bytes, most: int
+) -> tuple[Body, str]:
+    """The body of such a request, empty, and the form of its answer."""
+    texts = query.decode("latin-1"), shape.decode("latin-1")
+    return Body(b"", _kind(kind), *texts, _gzip(coding), most), _FORMS.get(accept, "json")
+
+
+def _kind(header: bytes) -> str:
     """The content type, which has to be one that can be read."""
-    given = headers.get(b"content-type", b"none").decode("latin-1")
+    given = header.decode("latin-1")
     kind = given.partition(";")[0].strip().lower()
     if kind != JSON and kind not in KINDS:
         wanted = ", ".join([JSON, *KINDS])
@@ -108,8 +130,8 @@ def _kind(headers: Mapping[bytes, bytes]) -> str:
     return kind
 
 
-def _gzip(headers: Mapping[bytes, bytes]) -> bool:
-    given = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
+def _gzip(header: bytes) -> bool:
+    given = header.decode("latin-1").strip().lower()
     if given not in ("identity", "gzip"):
         raise RefusedError(415, f"got content encoding {given[:80]!r}, wanted gzip or none")
     return given == "gzip"

@@ -6,7 +6,6 @@ know how an ask is answered.
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from mcdrop.predictor import Predictor
 from mcdrop_service.ask import Ask, Reply
@@ -25,7 +24,7 @@ class Task:
     walk: Iterator[Step]
 
     def __init__(self, peer: "Peer", number: int, ask: Ask) -> None:
-        self._peer, self._number, self._since = peer, number, time.monotonic()
+        self._peer, self._number = peer, number
         self.ask = ask
         self.answered = self.gone = False
 
@@ -34,20 +33,10 @@ class Task:
         """Whether nobody waits for it any more."""
         return self.gone or self.answered or time.monotonic() > self.ask.deadline
 
-    def reply(self, reply: Reply, batch: int = 0) -> None:
-        """Send a reply, with facts about how it was made."""
+    def reply(self, reply: Reply) -> None:
+        """Send a reply."""
         self.answered = not reply.more
-        facts: dict[str, Any] = {"seconds": time.monotonic() - self._since}
-        if batch:
-            card = self.job.predictor.card
-            facts |= {
-                "model": card.name,
-                "version": card.version,
-                "rows": len(self.job.x),
-                "samples": self.job.samples,
-                "batch": batch,
-            }
-        self._peer.send(self._number, *reply.pack(facts))
+        self._peer.send(self._number, *reply.pack())
         if self.answered:
             self._peer.tasks.pop(self._number, None)
 

@@ -160,7 +160,7 @@ def _reply(job: Job, found: Predictions) -> Reply:
     return Reply(
         b"".join([head, *tail]),
         kind="application/octet-stream",
-        headers={HEADER: str(len(head))},
+        headers=((HEADER, str(len(head))),),
     )
 
 

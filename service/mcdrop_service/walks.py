@@ -5,7 +5,7 @@ know sockets and turns.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def _passes(job: Job) -> Iterator[Step]:
         if statistics.samples == job.samples or _enough(statistics, job.ask.tolerance):
             yield Step(answers.encode([job], found)[0], found)
             return
-        yield Step(replace(answers.encode([job], found)[0], more=True))
+        yield Step(answers.encode([job], found)[0]._replace(more=True))
 
 
 def _enough(statistics: Statistics, tolerance: float | None) -> bool:

@@ -8,7 +8,6 @@ reply to it. A frame without a head takes an ask back. Refuses to know what head
 import asyncio
 import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from typing import cast
 
 __all__ = ["Frames", "Wire", "frame"]
@@ -25,23 +24,27 @@ class Frames:
     """Frames out of a stream of bytes that comes in pieces."""
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._held = bytearray()  # the beginning of a frame, and how long it has to be
+        self._wanted = 0
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes, bytes]]:
-        """Take some bytes; give the frames that are complete now."""
-        held = self._held
-        held += data
-        at, end = 0, len(held)
-        try:
-            while end - at >= _SIZES.size:
-                head, content, number = _SIZES.unpack_from(held, at)
-                middle = at + _SIZES.size + head
-                if end < middle + content:
-                    return
-                start, at = at + _SIZES.size, middle + content
-                yield number, bytes(held[start:middle]), bytes(held[middle:at])
-        finally:
-            del held[:at]
+    def feed(self, data: bytes) -> list[tuple[int, bytes, bytes]]:
+        """Take some bytes; the frames that are complete now."""
+        if self._held:
+            self._held += data
+            if len(self._held) < self._wanted:
+                return []
+            data, self._held = bytes(self._held), bytearray()
+        found, at, end, self._wanted = [], 0, len(data), _SIZES.size
+        while end - at >= _SIZES.size:
+            head, content, number = _SIZES.unpack_from(data, at)
+            middle = at + _SIZES.size + head
+            if end < middle + content:
+                self._wanted = middle + content - at
+                break
+            found.append((number, data[at + _SIZES.size : middle], data[middle : middle + content]))
+            at = middle + content
+        self._held += memoryview(data)[at:]
+        return found
 
 
 class Wire(asyncio.Protocol, ABC):
