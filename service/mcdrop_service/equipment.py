@@ -74,18 +74,20 @@ def equip(app: FastAPI, settings: Settings, backend: Backend, folder: Path) -> L
     elif settings.adaptive is not None:
         raise InputError("got `adaptive` without `feedback`: levels adapt to labels that come")
     windows = Windows(folder, settings.drift_rows)
+    keys = read_keys([key.get_secret_value() for key in settings.keys], settings.keys_file)
+    changes = bool(keys) or "repository" in settings.open
     app.include_router(v2_routes.router_of(catalog, backend, settings))
-    app.include_router(v2_repository.router_of(catalog, backend, folder / "unloaded"))
+    app.include_router(
+        v2_repository.router_of(catalog, backend, folder / "unloaded", changes=changes)
+    )
     app.include_router(reports.router_of(catalog, windows, ledger))
     for kind in (RefusedError, McdropError):
         app.add_exception_handler(kind, _refuse)
-    return _cover(app, settings, backend)
+    return _cover(app, settings, backend, Keyring(keys))
 
 
-def _cover(app: FastAPI, settings: Settings, backend: Backend) -> Lane | None:
+def _cover(app: FastAPI, settings: Settings, backend: Backend, ring: Keyring) -> Lane | None:
     """Put layers around the app, the innermost first."""
-    keys = read_keys([key.get_secret_value() for key in settings.keys], settings.keys_file)
-    ring = Keyring(keys)
     app.add_middleware(Guard, ring=ring, doors=settings.open)
     app.add_middleware(SameOrigin, allowed=settings.cors)
     if settings.cors:
