@@ -24,6 +24,7 @@ __all__ = [
     "is_numeric",
     "labels",
     "list_names",
+    "matrix",
     "numbers",
     "record_labels",
     "record_numbers",
@@ -31,6 +32,13 @@ __all__ = [
 
 Labels = list[str | None]
 """One label a row; None where the value is missing."""
+
+_MACHINE = {
+    *(pa.int8(), pa.int16(), pa.int32(), pa.int64()),
+    *(pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64()),
+    *(pa.float32(), pa.float64()),
+}
+"""Types of numbers that Arrow lays out as a matrix at once."""
 
 
 def is_numeric(kind: pa.DataType) -> bool:
@@ -75,6 +83,22 @@ def numbers(column: pa.ChunkedArray, name: str) -> NDArray[np.float64]:
             "texts are not converted"
         )
     values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy()
+    return values
+
+
+def matrix(table: pa.Table) -> NDArray[Any]:
+    """A table of numbers, of one row or more, as (B, D); NaN where a value is missing.
+
+    Raises:
+        DataError: a column holds something other than numbers.
+    """
+    kinds = set(table.schema.types)
+    if not kinds <= _MACHINE:
+        table = pa.table({name: numbers(table[name], name) for name in table.column_names})
+    (batch,) = table.combine_chunks().to_batches()
+    # As floats where nulls need them, and where types differ: Arrow's common integer may overflow.
+    floats = len(kinds) > 1 or any(column.null_count for column in batch.columns)
+    values: NDArray[Any] = batch.to_tensor(null_to_nan=floats, row_major=True).to_numpy()  # (B, D)
     return values
 
 

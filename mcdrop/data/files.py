@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mcdrop.data import csv_files
-from mcdrop.data.columns import list_names, numbers
+from mcdrop.data.columns import list_names, matrix, numbers
 from mcdrop.data.npz import Array, open_member
 from mcdrop.data.preprocessing import ArrayPreprocessing, Preprocessing, TablePreprocessing
 from mcdrop.errors import DataError
@@ -217,7 +217,7 @@ def _plain(table: pa.Table, preprocessing: Preprocessing) -> Block:
         return table
     if table.column_names == ["x"] and is_list(table["x"].type):
         return lists(table["x"].combine_chunks(), preprocessing.features)
-    return np.column_stack([numbers(table[name], name) for name in table.column_names])
+    return matrix(table)
 
 
 def is_list(kind: pa.DataType) -> bool:

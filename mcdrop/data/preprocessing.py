@@ -262,10 +262,9 @@ def _check_finite(
     limit: float = np.finfo(np.float64).max,
 ) -> None:
     """Raise where (B, D) ``values`` hold NaN or exceed ``limit``; name columns or give places."""
-    fits = np.abs(values) <= limit  # False for NaN
-    if fits.all():
+    if not values.size or (values.min() >= -limit and values.max() <= limit):  # False for NaN
         return
-    row, column = (int(i) for i in np.argwhere(~fits)[0])
+    row, column = (int(i) for i in np.argwhere(~(np.abs(values) <= limit))[0])
     name = repr(names[column]) if names else column
     raise DataError(
         f"row {row}, column {name}: NaN, infinity or a number too large, wanted a finite number "

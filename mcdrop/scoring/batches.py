@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 
 from mcdrop.data.files import recut
 from mcdrop.data.preprocessing import Preprocessing
 from mcdrop.scoring.lines import Run
 from mcdrop.scoring.places import File, is_url, open_file
-from mcdrop.scoring.rows import BLOCK, CHUNK, Raw, carried
+from mcdrop.scoring.rows import CHUNK, Raw, carried
 from mcdrop.scoring.select import Selection, select
 
 __all__ = ["ArrowSource", "ParquetSource"]
@@ -43,7 +44,7 @@ class _Batches:
         return pa.schema([self.schema.field(name) for name in self.selection.kept])
 
     def _raws(self, batches: Iterator[pa.RecordBatch], first: int) -> Iterator[Raw]:
-        for table in recut(batches, BLOCK):
+        for table in recut(batches, CHUNK):
             kept = table.select(list(self.selection.kept))
             places = np.arange(first, first + len(table))
             yield Raw(table, self.selection.encode, carried(kept, places, self.file.name))
@@ -72,8 +73,13 @@ class ParquetSource(_Batches):
         """The rows of some row groups, numbered from ``first`` on."""
         groups = range(run.start, run.stop)
         with self._opened(self._metadata) as file:
-            names = self.selection.names
-            yield from self._raws(file.iter_batches(BLOCK, groups, columns=names), first)
+            batches = file.iter_batches(
+                CHUNK,
+                groups,
+                columns=self.selection.names,
+                use_threads=torch.get_num_threads() > 1,  # where answering has one, so has reading
+            )
+            yield from self._raws(batches, first)
 
     @contextmanager
     def _opened(self, metadata: pq.FileMetaData | None = None) -> Iterator[pq.ParquetFile]:

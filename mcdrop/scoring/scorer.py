@@ -1,8 +1,8 @@
 """From pieces of the input to parts of the output: what each worker does, wherever it runs.
 
-Knows the way of a chunk: read and encoded by one thread, answered by another, laid out in columns
-by the caller's. A part depends on its chunk, the model and the job alone, so that it does not
-matter who makes it, when, and how often. Refuses to know where parts are kept.
+Knows the way of a chunk: read and encoded by one thread, asked of the network by another, laid out
+in columns by the caller's. A part depends on its chunk, the model and the job alone, so that it
+does not matter who makes it, when, and how often. Refuses to know where parts are kept.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,6 @@ import orjson
 import pyarrow as pa
 
 from mcdrop.errors import DataError
-from mcdrop.predictions import Predictions
 from mcdrop.predictor import Predictor, Samples
 from mcdrop.scoring.ahead import ahead
 from mcdrop.scoring.layout import columns, schema
@@ -22,13 +21,14 @@ from mcdrop.scoring.rows import FILE, ROW, Rejected
 from mcdrop.scoring.sources import Chunk, Piece, Sources
 from mcdrop.scoring.tally import Tally
 from mcdrop.scoring.top import highest
+from mcdrop.uncertainty import Classification, Regression
 
 __all__ = ["Job", "Part", "Scorer", "Work"]
 
 Work = tuple[Piece, frozenset[int]]
 """A piece, and those of its chunks that are done already."""
 
-Answered = tuple[Chunk, list[tuple[Predictions, pa.Table]]]
+Answered = tuple[Chunk, list[tuple[Classification | Regression, pa.Table]]]
 
 
 @dataclass(frozen=True)
@@ -123,26 +123,27 @@ class Scorer:
                 f"{bad.file}, row {bad.row} (rows count from 0): {bad.reason}; mend it, or set bad "
                 "rows aside by --on-error skip"
             )
-        job, predictor = self._job, self._predictor
-        answers = []
-        for x, kept in chunk.blocks:
-            if len(x):
-                found = predictor.evaluate(x, job.samples, job.seed, tolerance=job.tolerance)
-                answers.append((predictor.reference.apply(found, job.level, job.risk), kept))
-        return chunk, answers
+        job, evaluate = self._job, self._predictor.evaluate
+        return chunk, [
+            (evaluate(x, job.samples, job.seed, tolerance=job.tolerance), kept)
+            for x, kept in chunk.blocks
+            if len(x)
+        ]
 
     def _part(self, answered: Answered) -> Part:
         chunk, answers = answered
+        job, predictor = self._job, self._predictor
         tally = Tally()
         tables = [self.schema.empty_table()]
-        for answer, kept in answers:
+        for statistics, kept in answers:
+            answer = predictor.reference.apply(statistics, job.level, job.risk)
             tally.add(answer)
-            found = columns(answer, self._predictor.card, mc_error=self._job.mc_error)
+            found = columns(answer, predictor.card, mc_error=job.mc_error)
             found |= dict(zip(kept.column_names, kept.columns, strict=True))
             tables.append(pa.table(found, schema=self.schema))
         table = pa.concat_tables(tables)
-        if self._job.top is not None:
-            table = highest(table, self._job.top, self._job.by)
+        if job.top is not None:
+            table = highest(table, job.top, job.by)
         content = _stream(table.replace_schema_metadata({"tally": tally.to_json()}))
         side = b"".join(map(_line, chunk.rejected))
         return Part(chunk.number, tally.rows, len(chunk.rejected), content, side)

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from mcdrop.data.columns import is_numeric, list_names, numbers
+from mcdrop.data.columns import is_numeric, list_names, matrix
 from mcdrop.data.files import is_list, lists
 from mcdrop.data.preprocessing import Preprocessing, TablePreprocessing
 from mcdrop.errors import DataError
@@ -57,11 +57,7 @@ class Selection:
             return table.select(list(self.inputs))
         if self.inputs == ("x",) and is_list(table["x"].type):
             return lists(table["x"].combine_chunks(), self.preprocessing.features)
-        turned = np.empty((len(self.inputs), table.num_rows), np.float32)  # (D, B)
-        with np.errstate(over="ignore"):  # too large a number is found, and named, later on
-            for values, name in zip(turned, self.inputs, strict=True):
-                values[:] = numbers(table[name], name)
-        return np.ascontiguousarray(turned.T)  # (B, D)
+        return matrix(table.select(list(self.inputs)))  # (B, D)
 
 
 def select(schema: pa.Schema, preprocessing: Preprocessing, keep: Sequence[str]) -> Selection:
