@@ -2,19 +2,21 @@
 
 Parquet to Parquet and CSV to CSV, T=100, against `Predictor.evaluate` on the same rows in memory
 and against pandas.read_csv, model.train(), T forwards in batches of 1,024 and to_csv (on fewer
-rows); cases in turn, medians, one thread of PyTorch. Three times a row: wall time; processor time
-of all threads; and processor time of the thread that answers. Where others use the machine, wall
-times are theirs too. Reading and writing overlap with answering, so the rows a second of a machine
-that has a processor to spare for them are set by the thread that answers: `of alone` is the
-posterior's time over that thread's; `of alone, all` counts every thread's as if nothing overlapped.
+rows); cases in turn, medians. On two processors, with one thread of PyTorch: one answers, the other
+has all the rest. `of alone` is the share of the posterior's rows a second that a scoring reaches,
+by the wall: only a machine that does nothing else tells it. Where others use it, the processor time
+a row tells: `reading`, `answering` and `writing us` of the three threads, which overlap as long as
+reading and writing together take no longer than answering; `all us` as if nothing overlapped.
 """
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,11 @@ from mcdrop.scoring import score
 
 SAMPLES = 100
 LOOP_ROWS = 2048
+SCORINGS = (
+    ("parquet, a list", "lists.parquet", "parquet"),
+    ("parquet, 784 columns", "columns.parquet", "parquet"),
+    ("csv", "rows.csv", "csv"),
+)
 
 Row = dict[str, Any]
 
@@ -76,41 +83,40 @@ def save_model(
     return repository.save(root, f"widths-{width}", network, reference, fields)
 
 
-class Stage:
-    """Processor time of the threads that answer, while a case runs."""
+class Stages:
+    """Processor time of the threads of a case: of the one that answers, and of its caller's."""
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
+    def __init__(self, predictor: mcdrop.Predictor) -> None:
+        self.answering = 0.0
+        evaluate = predictor.evaluate
 
-    def watch(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """``function``, timed."""
-
-        def call(*arguments: Any, **options: Any) -> Any:
+        def watched(*arguments: Any, **options: Any) -> Any:
             began = time.thread_time()
             try:
-                return function(*arguments, **options)
+                return evaluate(*arguments, **options)
             finally:
-                self.seconds += time.thread_time() - began
+                self.answering += time.thread_time() - began
 
-        return call
+        predictor.evaluate = watched  # type: ignore[method-assign]
 
-
-def timed(case: Callable[[], object], stage: Stage) -> tuple[float, float, float]:
-    """Seconds of the wall, of all threads, and of those that answer."""
-    stage.seconds = 0.0
-    wall, processor = time.perf_counter(), time.process_time()
-    case()
-    return time.perf_counter() - wall, time.process_time() - processor, stage.seconds
+    def time(self, case: Callable[[], object]) -> tuple[float, ...]:
+        """Seconds of the wall, of all threads, of the one that answers and of the caller's."""
+        self.answering = 0.0
+        clocks = time.perf_counter, time.process_time, time.thread_time
+        began = [clock() for clock in clocks]
+        case()
+        wall, processor, caller = (clock() - b for clock, b in zip(clocks, began, strict=True))
+        return wall, processor, self.answering, caller
 
 
 def medians(
-    cases: dict[str, Callable[[], object]], stage: Stage, rounds: int
+    cases: dict[str, Callable[[], object]], stages: Stages, rounds: int
 ) -> dict[str, tuple[float, ...]]:
     """Median times of cases that are run in turn."""
     times: dict[str, list[tuple[float, ...]]] = {name: [] for name in cases}
     for i in range(rounds + 1):
         for name, case in cases.items():
-            found = timed(case, stage)
+            found = stages.time(case)
             if i:  # the first round makes plans and fills caches
                 times[name].append(found)
     return {
@@ -152,42 +158,39 @@ def against(folder: Path, pixels: np.ndarray, rounds: int) -> list[Row]:
     pa_csv.write_csv(columns, folder / "rows.csv")
     pa_csv.write_csv(columns.slice(0, LOOP_ROWS), folder / "few.csv")
     x = preprocessing.encode(pixels)
-    stage = Stage()
-    predictor.evaluate = stage.watch(predictor.evaluate)  # type: ignore[method-assign]
     times = medians(
         {
             "posterior alone": lambda: predictor.evaluate(x),
-            "parquet, a list": lambda: score(
-                predictor, folder / "lists.parquet", folder / "o.parquet"
-            ),
-            "parquet, 784 columns": lambda: score(
-                predictor, folder / "columns.parquet", folder / "o.parquet"
-            ),
-            "csv": lambda: score(predictor, folder / "rows.csv", folder / "o.csv"),
+            **{
+                name: partial(score, predictor, folder / source, folder / f"answers.{kind}")
+                for name, source, kind in SCORINGS
+            },
             "loop": lambda: user_loop(predictor.network, folder / "few.csv", folder / "l.csv"),
         },
-        stage,
+        Stages(predictor),
         rounds,
     )
-    alone = times["posterior alone"]
-    loop = times["loop"][1] / LOOP_ROWS
-    found = []
-    for name, (wall, processor, answering) in times.items():
-        rows = LOOP_ROWS if name == "loop" else len(pixels)
-        share = rows / len(pixels)
-        found.append(
-            {
-                "case": name,
-                "rows": rows,
-                "wall us": wall / rows * 1e6,
-                "all us": processor / rows * 1e6,
-                "answering us": answering / rows * 1e6,
-                "of alone": share * alone[2] / answering if answering else 0.0,
-                "of alone, all": share * alone[1] / processor,
-                "x of loop": loop / (processor / rows),
-            }
-        )
-    return found
+    return [_row(name, times, len(pixels)) for name in times]
+
+
+def _row(name: str, times: dict[str, tuple[float, ...]], rows: int) -> Row:
+    """Times a row of a case, and what they are of others'."""
+    count = LOOP_ROWS if name == "loop" else rows
+    wall, processor, answering, caller = (seconds / count * 1e6 for seconds in times[name])
+    alone, alone_all, *_ = (seconds / rows * 1e6 for seconds in times["posterior alone"])
+    threads = name not in {"posterior alone", "loop"}
+    return {
+        "case": name,
+        "rows": count,
+        "wall us": wall,
+        "of alone": alone / wall,
+        "reading us": processor - answering - caller if threads else 0.0,
+        "answering us": answering,
+        "writing us": caller if threads else 0.0,
+        "all us": processor,
+        "of alone, all": alone_all / processor,
+        "x of loop": times["loop"][1] / LOOP_ROWS * 1e6 / processor,
+    }
 
 
 def main() -> None:
@@ -197,8 +200,10 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, help="folder of Fashion-MNIST")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
+    if hasattr(os, "sched_setaffinity"):  # threads are held to two processors, where they can be
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
     images, _ = idx_images("fashion-mnist", "train", arguments.data_root)
-    pixels = images.reshape(-1, 784)[: 16384 if arguments.quick else 32768]
+    pixels = np.tile(images.reshape(-1, 784), (2, 1))[: 16384 if arguments.quick else None]
     with tempfile.TemporaryDirectory() as folder:
         rows = against(Path(folder), pixels, 1 if arguments.quick else 3)
     report("scoring", rows, quick=arguments.quick, samples=SAMPLES)
