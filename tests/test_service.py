@@ -26,6 +26,7 @@ from mcdrop import repository
 from mcdrop.data.preprocessing import CategoricalColumn, NumericColumn, TablePreprocessing
 from mcdrop.network import build_network
 from mcdrop.recipe import Recipe
+from mcdrop_service import scratch
 from mcdrop_service.limits import BODY_BYTES, EVALUATIONS, ROWS
 from mcdrop_service.server import serve
 from mcdrop_service.shelf import Shelf
@@ -504,11 +505,24 @@ def test_a_killed_worker_is_replaced_and_ctrl_c_drains(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks at processes in /proc")
-def test_a_server_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_server_that_is_killed_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its processes end with it, and the next server takes its folders away."""
     save_random_classifier(tmp_path)
+    place = tmp_path / "t"
+    place.mkdir()
+    monkeypatch.setenv("TMPDIR", str(place))
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)  # of this process's own metrics
     with running(tmp_path) as (server, http, _):
         wait_for(http, 200)
         assert len(children(server.pid)) >= 3
+        monkeypatch.setattr(tempfile, "tempdir", str(place))
+        scratch.remove_orphans()
+        assert len(list(place.glob("mcdrop-*"))) == 2  # metrics, and sockets
+        assert http.get("/health").status_code == 200
         server.kill()
         server.wait()
         wait_for_none(server.pid)
+    scratch.remove_orphans()
+    assert not list(place.glob("mcdrop-*"))

@@ -9,7 +9,6 @@ Knows names, units and buckets. Refuses to know when something is to be counted.
 import atexit
 import os
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from mcdrop.calibration import row_epistemic
 from mcdrop.predictions import ClassPredictions, Predictions
+from mcdrop_service import scratch
 from mcdrop_service.shadow import Difference
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
@@ -26,8 +26,8 @@ def _share() -> None:
     """Make the folder, in the first process; those it starts inherit the name."""
     if _FOLDER in os.environ:
         return
-    folder, maker = tempfile.mkdtemp(prefix="mcdrop-metrics-"), os.getpid()
-    os.environ[_FOLDER] = folder
+    folder, maker = scratch.make("metrics-"), os.getpid()
+    os.environ[_FOLDER] = str(folder)
 
     def remove() -> None:
         if os.getpid() == maker:

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections import deque
@@ -23,7 +22,7 @@ from fastapi import Depends, FastAPI
 
 from mcdrop.errors import RepositoryError
 from mcdrop.repository import list_models
-from mcdrop_service import faults, logs, metrics, playground
+from mcdrop_service import faults, logs, metrics, playground, scratch
 from mcdrop_service.application import PredictAPI, list_versions
 from mcdrop_service.backend import Backend
 from mcdrop_service.documentation import describe
@@ -172,9 +171,9 @@ def serve(repository: Path | None = None, *, config: Path | None = None, **flags
     names = [entry.name for entry in list_models(repository)]
     if not names:
         raise RepositoryError(f"no trained model in {repository}: try `mcdrop train digits` first")
-    # Readable by this user only; a wrong key or file stops the start, and leaves nothing.
-    with tempfile.TemporaryDirectory(prefix="mcdrop-", ignore_cleanup_errors=True) as folder:
-        _run(settings, Path(folder), names)
+    scratch.remove_orphans()
+    with scratch.temporary() as folder:  # a wrong key or file stops the start, and leaves nothing
+        _run(settings, folder, names)
 
 
 def _run(settings: Settings, folder: Path, names: Sequence[str]) -> None:
