@@ -20,21 +20,27 @@ FLAGS = (
     *("-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-Wno-psabi"),
 )
 BUILDS = {
-    "avx512bf16": ("-mavx512f", "-mavx512bf16", "-mfma"),
-    "avx512": ("-mavx512f", "-mfma"),
-    "avx2": ("-mavx2", "-mfma"),
+    "x86_64": {
+        "avx512bf16": ("-mavx512f", "-mavx512bf16", "-mfma"),
+        "avx512": ("-mavx512f", "-mfma"),
+        "avx2": ("-mavx2", "-mfma"),
+    },
+    "aarch64": {"neon": ()},
 }
+NAMES = {"amd64": "x86_64", "arm64": "aarch64"}  # of other systems
 
 
 def build(folder: Path, *extra: str) -> list[Path]:
     """Compile ``kernel.cpp`` in ``folder`` for all processors; the libraries that were built."""
     compiler = next((path for name in COMPILERS if (path := shutil.which(name))), None)
-    if compiler is None or platform.machine().lower() not in {"x86_64", "amd64"}:
+    if compiler is None:
         return []
+    machine = platform.machine().lower()
+    builds = BUILDS.get(NAMES.get(machine, machine), {})
 
     def compiled(name: str) -> Path | None:
         library = folder / f"kernel_{name}.so"
-        command = [compiler, *FLAGS, *BUILDS[name], *extra, folder / "kernel.cpp", "-o", library]
+        command = [compiler, *FLAGS, *builds[name], *extra, folder / "kernel.cpp", "-o", library]
         try:
             done = subprocess.run(command, capture_output=True, timeout=300, check=False)  # noqa: S603
         except (OSError, subprocess.TimeoutExpired):
@@ -42,7 +48,7 @@ def build(folder: Path, *extra: str) -> list[Path]:
         return library if done.returncode == 0 else None
 
     with ThreadPoolExecutor() as pool:
-        return [library for library in pool.map(compiled, BUILDS) if library]
+        return [library for library in pool.map(compiled, builds) if library]
 
 
 class KernelHook(BuildHookInterface):

@@ -12,7 +12,7 @@ from mcdrop.cli.console import show
 __all__ = ["info"]
 
 _PACKAGES = ("mcdrop", "torch", "numpy", "litserve", "ray")
-_FEATURES = ("avx2", "fma3", "avx512_f", "avx512_bf16", "avx512_vnni", "amx_bf16")
+_FEATURES = ("avx2", "fma3", "avx512_f", "avx512_bf16", "avx512_vnni", "amx_bf16", "neon")
 
 
 def info() -> None:

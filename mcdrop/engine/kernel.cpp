@@ -15,7 +15,7 @@
 //          units that are kept and not zero are added up; after a ReLU that is half of them.
 // Both add the same products in the same order, whatever the company of a row: its results are
 // the same to the bit. The file is compiled once for each kind of processor; the compiler's
-// settings choose between vectors of 8 and 16 floats, and whether bfloat16 exists.
+// settings choose between vectors of 4 (NEON), 8 and 16 floats, and whether bfloat16 exists.
 //
 // In bfloat16 two consecutive inputs share a 32-bit word, the earlier one in the upper half: the
 // processor multiplies and adds the upper half first, so that sums run in the order of units.
@@ -27,6 +27,8 @@
 #include <cstring>
 #if defined(__AVX512F__) || defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 namespace {
@@ -34,6 +36,9 @@ namespace {
 #ifdef __AVX512F__
 constexpr int WIDTH = 16;  // floats in a vector
 constexpr int TILE = 8;    // outputs or rows computed together: TILE * 3 sums, of 32 registers
+#elif defined(__aarch64__)
+constexpr int WIDTH = 4;
+constexpr int TILE = 8;
 #else
 constexpr int WIDTH = 8;
 constexpr int TILE = 4;  // of 16 registers
@@ -162,6 +167,8 @@ inline uint64_t lanes(Words truth) {
     return _mm512_test_epi32_mask((__m512i)truth, (__m512i)truth);
 #elif defined(__AVX2__)
     return (uint32_t)_mm256_movemask_ps((__m256)truth);
+#elif defined(__aarch64__)
+    return vaddvq_u32((uint32x4_t)(truth & Words{1, 2, 4, 8}));
 #else
     uint64_t bits = 0;
     for (int i = 0; i < WIDTH; i++) bits |= uint64_t{truth[i] & 1} << i;
@@ -525,12 +532,11 @@ const uint32_t* run_layer(const float* in, int64_t slots, const uint32_t* w, Fro
     for (int64_t o = 0, width; o < leave.count; o += width) {
         width = tile_width(leave.count - o);
 #define CASE(N) \
-    case N: tile<R, HALF, N>(in, slots, w, from, leave, o, layer, last, out); break;
+    case N: \
+        if constexpr (N <= TILE) tile<R, HALF, N>(in, slots, w, from, leave, o, layer, last, out); \
+        break;
         switch (width) {
-            CASE(1) CASE(2) CASE(3) CASE(4)
-#ifdef __AVX512F__
-            CASE(5) CASE(6) CASE(7) CASE(8)
-#endif
+            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8)
         }
 #undef CASE
         w += slots * width;
@@ -772,7 +778,7 @@ struct Alone {
 
 // The formulas are those of `sums.py`, which says where they come from.
 
-constexpr int LANES = 8;
+constexpr int LANES = WIDTH < 8 ? WIDTH / 2 : 8;
 constexpr double TINY = 1e-300, PRIOR = 4.0, LN2 = 0.69314718055994530942;
 typedef double Doubles __attribute__((vector_size(8 * LANES)));
 typedef int64_t Longs __attribute__((vector_size(8 * LANES)));
@@ -1039,6 +1045,8 @@ inline Pairs product(Pairs a, uint64_t b) {  // of the lower halves
     return (Pairs)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64((long long)b));
 #elif defined(__AVX2__)
     return (Pairs)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x((long long)b));
+#elif defined(__aarch64__)
+    return (Pairs)vmull_n_u32(vmovn_u64((uint64x2_t)a), (uint32_t)b);
 #else
     return (a & 0xffffffffull) * b;
 #endif

@@ -29,6 +29,7 @@ BUILDS: dict[str, tuple[str, ...]] = {
     "avx512bf16": ("avx512_f", "avx512_bf16"),
     "avx512": ("avx512_f",),
     "avx2": ("avx2", "fma3"),
+    "neon": ("neon",),
 }
 
 
@@ -92,9 +93,11 @@ def lacking(build: str) -> list[str]:
 
 @functools.cache
 def _load() -> tuple[ctypes.CDLL | None, str]:
-    passed_over = []
-    for name in BUILDS:
+    passed_over, features = [], torch.cpu.get_capabilities()
+    for name, needs in BUILDS.items():
         path = Path(__file__).with_name(f"kernel_{name}.so")
+        if features.keys().isdisjoint(needs):
+            continue  # of another family of processors
         if lacking(name):
             passed_over.append(f"{name}: the processor lacks {' and '.join(lacking(name))}")
         elif not path.exists():
@@ -104,7 +107,7 @@ def _load() -> tuple[ctypes.CDLL | None, str]:
                 return _declared(ctypes.CDLL(str(path))), "; ".join([name, *passed_over])
             except OSError as error:  # built for another system
                 passed_over.append(f"{name}: {error}")
-    return None, "; ".join(["none", *passed_over])
+    return None, "; ".join(["none", *(passed_over or ["no build for such a processor"])])
 
 
 def _declared(kernel: ctypes.CDLL) -> ctypes.CDLL:
