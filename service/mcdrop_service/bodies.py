@@ -7,6 +7,7 @@ forms have their options in the query string. Refuses to know models and HTTP's 
 
 import io
 import math
+import struct
 import zlib
 from collections.abc import Callable
 from functools import lru_cache
@@ -25,6 +26,8 @@ from mcdrop_service.limits import ROWS
 from mcdrop_service.request import ROW_FORMS, Options, PredictRequest
 
 __all__ = ["KINDS", "inflate", "read", "too_large"]
+
+_NONE = [None] * (len(ROW_FORMS) - 1)
 
 
 def read(ask: Ask, most: int = ROWS) -> Ask:
@@ -89,22 +92,45 @@ def _json(ask: Ask, content: bytes, most: int) -> Ask:
 def _fast(content: bytes, most: int) -> tuple[Rows, dict[str, Any]] | None:
     """Rows of numbers and options; None where a closer look is needed."""
     try:
-        values = orjson.loads(content)
-        if type(values) is not dict or any(values.get(n) is not None for n in ROW_FORMS[1:]):
+        values = orjson.loads(content)  # without NaN and infinity, which it refuses
+        if type(values) is not dict:
             return None
-        inputs = values.pop("inputs", None)
-        if type(inputs) is not list or not 1 <= len(inputs) <= most:
+        inputs, *others = [values.pop(name, None) for name in ROW_FORMS]
+        if others != _NONE or type(inputs) is not list or not 1 <= len(inputs) <= most:
             return None
-        rows = np.array(inputs)
-        options = _chosen(orjson.dumps({k: v for k, v in values.items() if k not in ROW_FORMS}))
-    except (ValueError, OverflowError, TypeError, RecursionError):
+        rows = _numbers(inputs)
+        options = _chosen(orjson.dumps(values))
+    except (ValueError, OverflowError, TypeError, RecursionError, struct.error):
         return None
-    # NumPy takes truth values among numbers for numbers.
-    if rows.dtype.kind not in "fi" or b"true" in content or b"false" in content:
+    # Truth values among numbers have been taken for numbers.
+    if rows is None or _says(content, b"true") or _says(content, b"false"):
         return None
-    if rows.ndim not in (2, 3) or not np.isfinite(rows).all():
-        return None
-    return rows.astype(np.float64, copy=False), options
+    return rows, options
+
+
+def _numbers(inputs: list[Any]) -> NDArray[np.float64] | None:
+    """Rows (B, D) or (B, ...) of numbers; None, or an error, where they are none."""
+    first = inputs[0]
+    if type(first) is list and first and type(first[0]) is not list:
+        pack = _packer(len(first))  # four times as fast as NumPy
+        return np.frombuffer(b"".join([pack(*row) for row in inputs])).reshape(len(inputs), -1)
+    rows = np.array(inputs)
+    return rows.astype(np.float64) if rows.dtype.kind in "fi" and rows.ndim == 3 else None
+
+
+@lru_cache(64)
+def _packer(numbers: int) -> Callable[..., bytes]:
+    return struct.Struct(f"{numbers}d").pack
+
+
+def _says(content: bytes, word: bytes) -> bool:
+    """Whether a word is there, sought by a letter that numbers lack and names seldom have."""
+    at, letter = -1, word[2]
+    for _ in range(8):
+        at = content.find(letter, at + 1)
+        if at < 0 or content.startswith(word, at - 2):
+            return at >= 0
+    return word in content
 
 
 @lru_cache(256)
