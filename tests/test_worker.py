@@ -20,7 +20,7 @@ from mcdrop_service.backend import Backend
 from mcdrop_service.job import Job
 from mcdrop_service.limits import PASSES
 from mcdrop_service.shelf import Shelf
-from mcdrop_service.worker import Worker
+from mcdrop_service.worker import Worker, as_it_is
 from tests.models import random_pixels, save_random_classifier
 
 T = TypeVar("T")
@@ -41,7 +41,8 @@ def run(
     """Do something with a backend that has one worker, in a thread of its own."""
     shelf = Shelf(root)
     shelf.start()
-    desk = Worker(shelf, options.pop("observers", ()))
+    desk = Worker(shelf, options.pop("observers", ()), options.pop("prepare", as_it_is))
+    kind = options.pop("backend", Backend)
     loop = asyncio.new_event_loop()
     serving = loop.create_task(desk.serve(folder / "0.sock"))
 
@@ -51,7 +52,7 @@ def run(
         loop.close()
 
     async def go() -> T:
-        backend = Backend(folder, 1, **options)
+        backend = kind(folder, 1, **options)
         backend.start()
         while not backend.links:
             await asyncio.sleep(0.01)

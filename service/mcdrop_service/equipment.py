@@ -27,6 +27,7 @@ from mcdrop_service.levels import AdaptiveLevels
 from mcdrop_service.origins import SameOrigin
 from mcdrop_service.settings import Settings
 from mcdrop_service.shadow import Shadow
+from mcdrop_service.spans import Spans, Stamp
 from mcdrop_service.tally import AnswerTally, RequestTally
 from mcdrop_service.tracing import Tracing, provider_of
 from mcdrop_service.v2_errors import V2Errors
@@ -47,14 +48,17 @@ def observers_of(settings: Settings, folder: Path) -> list[Observer]:
         found.append(Shadow(settings.repository, settings.shadow, metrics.count_difference))
     if settings.feedback is not None:
         found.append(Keeper(settings.feedback.resolve(), settings.feedback_rows))
+    if settings.tracing is not None:
+        found.append(Spans(provider_of(str(settings.tracing))))
     return found
 
 
 def preparer_of(settings: Settings) -> Callable[[Job], Job]:
     """What workers do to a job before they answer it."""
-    if settings.feedback is None or settings.adaptive is None:
-        return as_it_is
-    return AdaptiveLevels(Ledger(settings.feedback.resolve(), settings.adaptive))
+    prepare: Callable[[Job], Job] = as_it_is
+    if settings.feedback is not None and settings.adaptive is not None:
+        prepare = AdaptiveLevels(Ledger(settings.feedback.resolve(), settings.adaptive))
+    return prepare if settings.tracing is None else Stamp(prepare)
 
 
 def equip(app: FastAPI, settings: Settings, backend: Backend, folder: Path) -> Lane | None:

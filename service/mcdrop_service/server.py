@@ -34,6 +34,7 @@ from mcdrop_service.limits import SETTLE
 from mcdrop_service.pulse import Patrol, Pulse
 from mcdrop_service.schemas import ModelList
 from mcdrop_service.settings import Settings, read_settings
+from mcdrop_service.spans import TracedBackend
 
 __all__ = ["Server", "build", "serve"]
 
@@ -117,7 +118,8 @@ def build(settings: Settings, folder: Path) -> Server:
     """The server of a repository, not yet running; its workers' sockets will be in ``folder``."""
     repository, workers = settings.repository, settings.workers
     threads = max(1, _cores() // workers)
-    backend = Backend(folder, workers, pending=settings.pending)
+    kind = Backend if settings.tracing is None else TracedBackend
+    backend = kind(folder, workers, pending=settings.pending)
     pulse = Pulse(workers)
     api = PredictAPI(
         repository,

@@ -5,6 +5,7 @@ that OpenTelemetry's conventions give to what a span says. Refuses to know what 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,6 +17,8 @@ from mcdrop_service.guard import CALLER
 
 __all__ = ["Tracing", "provider_of"]
 
+_EVERY = 1000  # milliseconds between two exports; what is not exported dies with its process
+
 
 def provider_of(endpoint: str) -> Callable[[], Any]:
     """What makes the tracer provider of a process: its threads do not survive a fork.
@@ -24,23 +27,26 @@ def provider_of(endpoint: str) -> Callable[[], Any]:
         InputError: the extra is not installed.
     """
     try:
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+        import opentelemetry.exporter.otlp.proto.http.trace_exporter
+        import opentelemetry.sdk.trace  # noqa: F401
     except ImportError:
         raise InputError(
             "got a tracing endpoint without OpenTelemetry: pip install 'mcdrop[tracing]'"
         ) from None
+    return partial(_make_provider, endpoint)
 
-    def make() -> Any:
-        about = {"service.name": "mcdrop", "service.version": mcdrop.__version__}
-        provider = TracerProvider(resource=Resource.create(about))
-        exporter = OTLPSpanExporter(endpoint=endpoint)
-        provider.add_span_processor(BatchSpanProcessor(exporter))
-        return provider
 
-    return make
+def _make_provider(endpoint: str) -> Any:
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    about = {"service.name": "mcdrop", "service.version": mcdrop.__version__}
+    provider = TracerProvider(resource=Resource.create(about))
+    exporter = OTLPSpanExporter(endpoint=endpoint)
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=_EVERY))
+    return provider
 
 
 class Tracing:
