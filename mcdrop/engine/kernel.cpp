@@ -38,7 +38,7 @@ constexpr int WIDTH = 16;  // floats in a vector
 constexpr int TILE = 8;    // outputs or rows computed together: TILE * 3 sums, of 32 registers
 #elif defined(__aarch64__)
 constexpr int WIDTH = 4;
-constexpr int TILE = 8;
+constexpr int TILE = 6;  // of 32 too, but compilers hold each weight in one
 #else
 constexpr int WIDTH = 8;
 constexpr int TILE = 4;  // of 16 registers
