@@ -4,7 +4,9 @@ Knows what a card says of corrections, and what calibration rows promise about r
 Refuses to know how corrections are fitted (`mcdrop.corrections`), files and networks.
 """
 
+import contextlib
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Annotated, Any
@@ -23,6 +25,8 @@ __all__ = ["RISKS", "Calibration", "Promise", "Reference", "row_epistemic"]
 
 RISKS = (0.01, 0.02, 0.05, 0.1)
 """Error rates whose thresholds a card states."""
+
+_KEPT = 256  # callers choose levels and risks: what is found for them must not pile up
 
 Floats = NDArray[np.float64]
 Variance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -178,11 +182,10 @@ class Reference:
         """Least confidence that is answered at ``risk``; infinity if nothing is."""
         if not 0 < risk < 1:
             raise InputError(f"risk {risk} is no probability: give one between 0 and 1, as 0.05")
-        if risk not in self._thresholds:
-            pilot = self.pilot_confidence, self.pilot_errors
-            found = abstention.threshold(self.confidence, self.errors, pilot, risk)
-            self._thresholds[risk] = found
-        return self._thresholds[risk]
+        pilot = self.pilot_confidence, self.pilot_errors
+        find = abstention.threshold
+        given = self.confidence, self.errors, pilot, risk
+        return float(_kept(self._thresholds, risk, find, *given))
 
     def promise(self, risk: float) -> Promise:
         """What the card says of ``risk``."""
@@ -197,14 +200,12 @@ class Reference:
     def _thresholds(self) -> dict[float, float]:
         return {}
 
+    @cached_property
+    def _limits(self) -> dict[float, Any]:
+        return {}
+
     def _limit(self, level: float, outputs: int) -> Any:
-        if self.scores.ndim == 2:  # a limit for each target
-            limits = np.array([conformal.quantile(s, level) for s in self.scores.T])
-        elif self.recipe.conditional:
-            groups = (self.scores[self.labels == c] for c in range(outputs))
-            limits = np.array([conformal.quantile(s, level) for s in groups])
-        else:
-            limits = np.array(conformal.quantile(self.scores, level))
+        limits = _kept(self._limits, level, self._find_limit, level, outputs)
         if np.isinf(limits).any():
             warnings.warn(
                 f"{len(self.scores)} calibration rows are too few for level {level}: sets hold "
@@ -212,6 +213,25 @@ class Reference:
                 stacklevel=4,
             )
         return limits
+
+    def _find_limit(self, level: float, outputs: int) -> Any:
+        if self.scores.ndim == 2:  # a limit for each target
+            return np.array([conformal.quantile(s, level) for s in self.scores.T])
+        if self.recipe.conditional:
+            groups = (self.scores[self.labels == c] for c in range(outputs))
+            return np.array([conformal.quantile(s, level) for s in groups])
+        return np.array(conformal.quantile(self.scores, level))
+
+
+def _kept(values: dict[float, Any], key: float, find: Callable[..., Any], *given: Any) -> Any:
+    """The value of ``key``, found anew where it is not among the last few that were asked for."""
+    with contextlib.suppress(KeyError):
+        return values[key]
+    found = find(*given)
+    if len(values) >= _KEPT:
+        values.clear()
+    values[key] = found
+    return found
 
 
 def _width(recipe: CalibrationRecipe, answer: Regression) -> Floats | float:
