@@ -33,6 +33,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_random_classifier(folder)
     save_random_classifier(folder, "drifting", seed=2)
     save_random_classifier(folder, "labeled", seed=3)
+    save_random_classifier(folder, "stale", seed=4)
+    latest = save_random_classifier(folder, "stale", seed=5)
+    (latest / "model.safetensors").write_bytes(b"broken")
     save_table_model(folder, "people", PEOPLE, classes=("no", "yes"))
     save_table_model(folder, "sizes", SIZES, targets=("mass", "price"))
     return folder
@@ -95,7 +98,7 @@ def test_the_client_gets_what_the_library_gives(client: mcdrop.Client, root: Pat
     assert isinstance(sizes, ValuePredictions)
     assert_same(sizes, mcdrop.load(root / "sizes").predict(rows))
     assert {model["name"] for model in client.models()} == {
-        *("tiny", "drifting", "labeled", "people", "sizes")
+        *("tiny", "drifting", "labeled", "people", "sizes", "stale")
     }
 
 
@@ -180,6 +183,39 @@ def test_metrics_are_those_of_all_processes(url: str, client: mcdrop.Client) -> 
     assert more("mcdrop_requests_total", "POST", "/predict", "422") == 1
     assert more("mcdrop_request_seconds_count", "/predict") == 2
     assert after["mcdrop_pending_requests",] == 0
+
+
+def test_failures_are_counted_by_what_failed(url: str, client: mcdrop.Client) -> None:
+    before = samples(url)
+    for _ in range(2):
+        with pytest.raises(InputError):
+            client.predict(PIXELS[:, :3])
+    with pytest.raises(RepositoryError):
+        client.predict(PIXELS, model="none")
+    with pytest.raises(ServiceError, match="cannot be loaded"):
+        client.predict(PIXELS, model="stale", version=2)
+    after = samples(url)
+    name = "mcdrop_failures_total"
+    more = {key: n - before.get(key, 0.0) for key, n in after.items() if key[0] == name}
+    assert {key[1:]: n for key, n in more.items() if n} == {
+        ("input", "tiny", "1"): 2,
+        ("absent", "", ""): 1,
+        ("model", "stale", "2"): 1,
+    }
+
+
+def test_what_is_told_of_a_model_is_told_of_the_version_that_answers(
+    url: str, client: mcdrop.Client
+) -> None:
+    """The latest is broken, and the one before it goes on answering."""
+    for _ in range(20):
+        client.predict(PIXELS, model="stale")
+    told = http(url, "/models/stale/drift").json()
+    assert (told["version"], told["rows"]) == (1, 60)
+    assert http(url, "/models/stale/drift?version=2").json()["rows"] == 0
+    assert http(url, "/models/stale/feedback").json()["version"] == 1
+    flags = {m["version"]: m["latest"] for m in client.models() if m["name"] == "stale"}
+    assert flags == {1: True, 2: False}
 
 
 def test_drift_is_told_and_measured(url: str, client: mcdrop.Client, root: Path) -> None:

@@ -89,8 +89,13 @@ class PredictAPI(ls.LitAPI):  # type: ignore[misc]
         return output
 
 
-def list_versions(repository: Path) -> ModelList:
-    """Every version that can be read, the latest of each model last."""
+def list_versions(repository: Path, served: Mapping[str, int]) -> ModelList:
+    """Every version that can be read, the latest of each model last.
+
+    Args:
+        repository: the model repository.
+        served: by model, the version that answers where none is named.
+    """
     found = []
     for entry in list_models(repository):
         for version in entry.versions:
@@ -99,7 +104,7 @@ def list_versions(repository: Path) -> ModelList:
             except RepositoryError:
                 _log.exception("model %s version %s is left out", entry.name, version)
                 continue
-            found.append(_describe(card, latest=version == entry.versions[-1]))
+            found.append(_describe(card, latest=version == served.get(entry.name)))
     return ModelList(models=found)
 
 

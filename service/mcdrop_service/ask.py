@@ -23,8 +23,8 @@ from mcdrop_service.limits import BODY_BYTES
 __all__ = ["Ask", "Body", "Headers", "Images", "RefusedError", "Reply", "Rows", "own"]
 
 JSON = "application/json"
-LOOK = "look"
-"""The format of an ask that has no rows: what can the worker answer with?"""
+LOOK, TELL = "look", "tell"
+"""Formats of asks that have no rows: what can the worker answer with, after a look or as it is?"""
 
 
 @dataclass(frozen=True)

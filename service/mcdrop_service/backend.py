@@ -23,7 +23,7 @@ from typing import Any
 
 import orjson
 
-from mcdrop_service.ask import LOOK, Ask, RefusedError, Reply
+from mcdrop_service.ask import LOOK, TELL, Ask, RefusedError, Reply
 from mcdrop_service.limits import HELD_BYTES, PENDING
 from mcdrop_service.waiting import Receive, Replies, Waiting
 from mcdrop_service.wire import Wire
@@ -33,7 +33,7 @@ __all__ = ["Backend", "Receive"]
 _TICK = 0.02  # seconds between looks at deadlines
 _PATIENCE = 0.05  # seconds after which it is worth watching whether the client is still there
 _RECONNECT = 0.05  # seconds between attempts to reach a worker
-_LOOK_SECONDS = 10.0  # in which a worker has looked at the repository
+_LOOK_SECONDS, _TELL_SECONDS = 10.0, 2.0  # in which a worker has looked, or can tell anyway
 _TRIES = 2  # workers that may die of an ask
 
 
@@ -115,11 +115,15 @@ class Backend:
         Returns:
             For each worker a `mcdrop_service.shelf.State`, as JSON: ``served`` and ``broken``.
         """
-        asks = []
-        for link in self._links:
-            ask = Ask([], format=LOOK, deadline=time.monotonic() + _LOOK_SECONDS)
-            asks.append(self._ask(ask, link=link))
-        replies = await asyncio.gather(*asks)
+        return await self._each(LOOK, _LOOK_SECONDS)
+
+    async def states(self) -> list[dict[str, Any]]:
+        """What every worker can answer with, as of its last look; as `look`."""
+        return await self._each(TELL, _TELL_SECONDS)
+
+    async def _each(self, form: str, seconds: float) -> list[dict[str, Any]]:
+        ask = Ask([], format=form, deadline=time.monotonic() + seconds)
+        replies = await asyncio.gather(*(self._ask(ask, link=link) for link in self._links))
         return [orjson.loads(reply.body) for reply in replies if reply.status == 200]
 
     async def _ask(

@@ -84,7 +84,7 @@ def equip(app: FastAPI, settings: Settings, backend: Backend, folder: Path) -> L
     app.include_router(
         v2_repository.router_of(catalog, backend, folder / "unloaded", changes=changes)
     )
-    app.include_router(reports.router_of(catalog, windows, ledger))
+    app.include_router(reports.router_of(catalog, windows, ledger, backend))
     for kind in (RefusedError, McdropError):
         app.add_exception_handler(kind, _refuse)
     return _cover(app, settings, backend, Keyring(keys))

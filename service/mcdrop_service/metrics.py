@@ -56,6 +56,7 @@ __all__ = [
     "RESTARTS",
     "count_answers",
     "count_difference",
+    "count_failure",
     "count_requests",
     "expose",
 ]
@@ -99,6 +100,12 @@ _inferences = Counter("mcdrop_inferences", "Requests answered by a model.", _MOD
 _rows = Counter("mcdrop_rows", "Rows answered.", _MODEL)
 _passes = Counter("mcdrop_passes", "Rows times passes evaluated.", _MODEL)
 _abstained = Counter("mcdrop_abstained_rows", "Rows answered with `abstain`.", _MODEL)
+_failures = Counter(
+    "mcdrop_failures",
+    "Requests that a worker could not answer: for their input, or because no such model is there, "
+    "or because the model failed.",
+    (*_MODEL, "kind"),
+)
 _batches = _Rows("mcdrop_batch_rows", "Rows laid out together.", _MODEL, buckets=_SIZES)
 _confidence = _Rows("mcdrop_confidence", "Confidence of each row.", _MODEL, buckets=_SHARES)
 _epistemic = _Rows(
@@ -148,6 +155,12 @@ def count_answers(model: str, version: int, requests: int, found: Sequence[Predi
     abstained = [part.abstain.sum() for part in found if isinstance(part, ClassPredictions)]
     if abstained:
         _abstained.labels(*labels).inc(int(sum(abstained)))
+
+
+def count_failure(model: str, version: str, status: int) -> None:
+    """Count a request that is answered with a status above 400; the model is "" if not known."""
+    kind = "model" if status >= 500 else "absent" if status == 404 else "input"
+    _failures.labels(model, version, kind).inc()
 
 
 def count_difference(difference: Difference) -> None:

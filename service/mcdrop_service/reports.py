@@ -3,6 +3,7 @@
 Knows paths and bodies. Refuses to know how anything is counted, compared or kept.
 """
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -18,9 +19,11 @@ from mcdrop.errors import RepositoryError
 from mcdrop_service import metrics
 from mcdrop_service.ask import RefusedError
 from mcdrop_service.assessment import assess, tell_level
+from mcdrop_service.backend import Backend
 from mcdrop_service.catalog import Catalog
 from mcdrop_service.feedback import Ledger
 from mcdrop_service.limits import MOST_ROWS
+from mcdrop_service.served import served
 from mcdrop_service.windows import Windows
 
 __all__ = ["router_of"]
@@ -87,7 +90,9 @@ class FeedbackReport(BaseModel):
     )
 
 
-def router_of(catalog: Catalog, windows: Windows, ledger: Ledger | None) -> APIRouter:
+def router_of(
+    catalog: Catalog, windows: Windows, ledger: Ledger | None, backend: Backend
+) -> APIRouter:
     """The routes."""
     router = APIRouter(tags=["Operation"])
 
@@ -97,28 +102,35 @@ def router_of(catalog: Catalog, windows: Windows, ledger: Ledger | None) -> APIR
         return Response(page, media_type=metrics.KIND)
 
     @router.get("/models/{model}/drift", summary="Whether rows of late are like calibration rows")
-    def tell_drift(model: Name, version: Version = None) -> DriftReport:
-        return DriftReport(**_compare(catalog, windows, model, version))
+    async def tell_drift(model: Name, version: Version = None) -> DriftReport:
+        version = version or (await served(backend)).get(model)
+        found = await asyncio.to_thread(_compare, catalog, windows, model, version)
+        return DriftReport(**found)
 
     @router.post("/feedback", summary="Give the true labels of an earlier request")
     def take(feedback: Feedback) -> Taken:
         return Taken(taken=_on(ledger).label(feedback.request_id, feedback.labels))
 
     @router.get("/models/{model}/feedback", summary="How right a model was of late")
-    def tell_feedback(model: Name, version: Version = None) -> FeedbackReport:
-        card, base = catalog.card(model, version), _on(ledger)
-        kept = base.read(card.name, card.version)
-        target = card.recipe.calibration.level
-        state = base.adaptive(card.name, card.version, target) if base.step else None
-        return FeedbackReport(
-            model=card.name,
-            version=card.version,
-            rows=len(kept.labels) if kept else 0,
-            scores=assess(kept) if kept else {},
-            adaptive=tell_level(state) if state else None,
-        )
+    async def tell_feedback(model: Name, version: Version = None) -> FeedbackReport:
+        version = version or (await served(backend)).get(model)
+        return await asyncio.to_thread(_report, catalog, _on(ledger), model, version)
 
     return router
+
+
+def _report(catalog: Catalog, base: Ledger, model: str, version: int | None) -> FeedbackReport:
+    card = catalog.card(model, version)
+    kept = base.read(card.name, card.version)
+    target = card.recipe.calibration.level
+    state = base.adaptive(card.name, card.version, target) if base.step else None
+    return FeedbackReport(
+        model=card.name,
+        version=card.version,
+        rows=len(kept.labels) if kept else 0,
+        scores=assess(kept) if kept else {},
+        adaptive=tell_level(state) if state else None,
+    )
 
 
 def _on(ledger: Ledger | None) -> Ledger:

@@ -33,6 +33,7 @@ from mcdrop_service.lifeline import end_with_parent
 from mcdrop_service.limits import SETTLE
 from mcdrop_service.pulse import Patrol, Pulse
 from mcdrop_service.schemas import ModelList
+from mcdrop_service.served import served
 from mcdrop_service.settings import Settings, read_settings
 from mcdrop_service.spans import TracedBackend
 
@@ -140,8 +141,8 @@ def build(settings: Settings, folder: Path) -> Server:
     playground.install(app, repository)
 
     @app.get("/models", dependencies=[Depends(server.setup_auth())])
-    def models() -> ModelList:
-        return list_versions(repository)
+    async def models() -> ModelList:
+        return await asyncio.to_thread(list_versions, repository, await served(backend))
 
     app.add_middleware(
         Gate, backend=backend, deadline=settings.deadline, body_bytes=settings.body_bytes

@@ -85,6 +85,11 @@ class Shelf:
         self._lock = threading.Lock()  # of `_kept`, which both threads change
 
     @property
+    def names(self) -> list[str]:
+        """Of all models that are not unloaded, ascending."""
+        return self._names
+
+    @property
     def state(self) -> State:
         """What can be answered with now."""
         served = {name: predictor.card.version for name, predictor in self._served.items()}

@@ -19,6 +19,7 @@ from mcdrop_service.bodies import inflate
 from mcdrop_service.catalog import Catalog
 from mcdrop_service.gate import request_id
 from mcdrop_service.limits import INLINE_BYTES
+from mcdrop_service.served import served
 from mcdrop_service.settings import Settings
 from mcdrop_service.v2 import read_infer
 from mcdrop_service.v2_repository import Name, Version, is_served
@@ -78,8 +79,9 @@ def router_of(catalog: Catalog, backend: Backend, settings: Settings) -> APIRout
 
     @router.get(_VERSION, summary="What a version takes and gives")
     @router.get("/models/{model}", summary="What a model takes and gives")
-    def metadata(model: Name, version: Version | None = None) -> Metadata:
-        card = catalog.card(model, version)
+    async def metadata(model: Name, version: Version | None = None) -> Metadata:
+        version = version or (await served(backend)).get(model)
+        card = await asyncio.to_thread(catalog.card, model, version)
         return Metadata.model_validate(describe(card, catalog.versions(model)))
 
     @router.get(f"{_VERSION}/ready", summary="Whether a version would answer")

@@ -20,8 +20,9 @@ import numpy as np
 import orjson
 
 from mcdrop.predictions import Predictions
-from mcdrop_service import answers
-from mcdrop_service.ask import LOOK, Body, Reply
+from mcdrop.predictor import Predictor
+from mcdrop_service import answers, metrics
+from mcdrop_service.ask import LOOK, TELL, Body, Reply
 from mcdrop_service.bodies import read
 from mcdrop_service.coalescing import budget
 from mcdrop_service.faults import refusal
@@ -104,6 +105,9 @@ class Worker:
         if task.ask.format == LOOK:
             self.shelf.look().add_done_callback(lambda _: later(self._tell, task))
             return False
+        if task.ask.format == TELL:
+            self._tell(task)
+            return False
         try:
             if isinstance(task.ask.rows, Body):
                 task.ask = read(task.ask, self.rows)
@@ -112,7 +116,7 @@ class Worker:
             loading.done.add_done_callback(lambda _: later(self.take, task))
             return False
         except Exception as error:
-            task.reply(refusal(error))
+            self._refuse(task, error, None)
             return False
         return True
 
@@ -123,7 +127,7 @@ class Worker:
             jobs = [self.prepare(job) for job in jobs]
         except Exception as error:
             if len(tasks) == 1:
-                tasks[0].reply(refusal(error))
+                self._refuse(tasks[0], error, tasks[0].predictor)
             else:
                 for task in tasks:
                     self._validate([task])
@@ -177,7 +181,7 @@ class Worker:
                 start = end
         except Exception as error:
             if len(tasks) == 1:
-                tasks[0].reply(refusal(error))
+                self._refuse(tasks[0], error, tasks[0].predictor)
             else:
                 for task in tasks:
                     self._answer([] if task.answered else [task])
@@ -197,7 +201,7 @@ class Worker:
         try:
             step = next(task.walk)
         except Exception as error:
-            task.reply(refusal(error))
+            self._refuse(task, error, task.predictor)
             return
         if step.reply is not None:
             task.reply(step.reply)
@@ -205,6 +209,16 @@ class Worker:
             self._observe([task.job], step.found)
         else:
             self._walks.append(task)
+
+    def _refuse(self, task: Task, error: Exception, predictor: Predictor | None) -> None:
+        """Reply that an ask cannot be answered, and count it for its model, where there is one."""
+        reply, ask, model, version = refusal(error), task.ask, "", ""
+        if predictor is not None:
+            model, version = predictor.card.name, str(predictor.card.version)
+        elif reply.status >= 500 and ask.model in self.shelf.names:  # it cannot be loaded
+            model, version = ask.model, str(ask.version or "")
+        metrics.count_failure(model, version, reply.status)
+        task.reply(reply)
 
     def _observe(self, jobs: Sequence[Job], found: Predictions) -> None:
         for observer in self.observers:
