@@ -9,15 +9,15 @@ drawn alone, in any order, by any program, and is always the same mask.
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BLOCK", "balanced_masks", "philox", "plain_masks"]
+__all__ = ["BLOCK", "MULTIPLIERS", "WEYL", "balanced_masks", "philox", "plain_masks"]
 
 Words = NDArray[np.uint32]
 Mask = NDArray[np.bool_]
 
 BLOCK = 32  # passes over which a balanced mask evens out; a power of two
 
-_MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
-_WEYL = (0x9E3779B9, 0xBB67AE85)
+MULTIPLIERS = (np.uint64(0xD2511F53), np.uint64(0xCD9E8D57))
+WEYL = (0x9E3779B9, 0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
 _COUNTS = 1 << 31  # layer bit of the stream that rounds the number of kept passes
 
@@ -35,10 +35,10 @@ def philox(counter: tuple[Words, Words, Words, Words], key: int) -> tuple[Words,
     c0, c1, c2, c3 = (np.asarray(word, dtype=np.uint64) for word in counter)
     k0, k1 = key & 0xFFFFFFFF, key >> 32 & 0xFFFFFFFF
     for _ in range(10):
-        left, right = c0 * _MULTIPLIERS[0], c2 * _MULTIPLIERS[1]
+        left, right = c0 * MULTIPLIERS[0], c2 * MULTIPLIERS[1]
         c0, c1 = (right >> np.uint64(32)) ^ c1 ^ np.uint64(k0), right & _LOW
         c2, c3 = (left >> np.uint64(32)) ^ c3 ^ np.uint64(k1), left & _LOW
-        k0, k1 = k0 + _WEYL[0] & 0xFFFFFFFF, k1 + _WEYL[1] & 0xFFFFFFFF
+        k0, k1 = k0 + WEYL[0] & 0xFFFFFFFF, k1 + WEYL[1] & 0xFFFFFFFF
     shape = np.broadcast_shapes(c0.shape, c1.shape, c2.shape, c3.shape)
     return tuple(np.broadcast_to(word, shape).astype(np.uint32) for word in (c0, c1, c2, c3))
 

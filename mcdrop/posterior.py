@@ -116,8 +116,11 @@ class Posterior:
         return self._reading.task if outputs is None else self._reading.of(outputs)
 
     @property
-    def engine(self) -> Literal["native", "torch"]:
-        """What computes `predict` and `stream`: the compiled kernel, or products of PyTorch."""
+    def engine(self) -> Literal["native", "torch", "triton"]:
+        """What computes `predict` and `stream`.
+
+        The compiled kernel ("native"), that of a GPU ("triton"), or products of PyTorch ("torch").
+        """
         return self._current().name if self.variance == "constant" else "torch"
 
     def predict(self, x: ArrayLike | Tensor) -> Statistics:

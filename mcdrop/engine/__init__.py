@@ -8,6 +8,8 @@
     native  rows to statistics in one call of a compiled kernel: linear layers and ReLUs
     packing layers and masks as the kernel reads them
     kernel  which build of it this processor runs
+    fused   the same on a GPU: rows to statistics in two launches
+    triton_kernel  what they launch
     tally   outputs to sums
     sums    sums to statistics
 
@@ -24,10 +26,11 @@ from torch import Tensor
 
 from mcdrop.engine.dense import DensePlan
 from mcdrop.engine.draw import Masks
+from mcdrop.engine.fused import Fused, fits, lacking
 from mcdrop.engine.grouped import GroupedPlan, groupable
 from mcdrop.engine.layers import Layer, linear_layers, linear_trunk
 from mcdrop.engine.native import Native, suits
-from mcdrop.engine.rows import LEAST
+from mcdrop.engine.rows import LEAST, room
 from mcdrop.engine.sums import Sums, group_size
 from mcdrop.engine.tally import Center, Tally, numpy64
 from mcdrop.engine.thin import Mask, ThinPlan, thin_macs
@@ -78,6 +81,7 @@ class Engine:
         self.layout, self._masks, self._samples = layout, masks, samples
         layers = linear_layers(layout)
         self._layers = layers if masks.shared else None
+        self._room = room(layout.device)
         self._plans: dict[tuple[int, int, int], Plan] = {}
         self._lock = threading.Lock()
         self._dense_macs = self._thin_macs = 0.0
@@ -85,13 +89,27 @@ class Engine:
             self._dense_macs = sum(layer.weight.numel() for layer in self._layers)
             self._thin_macs = thin_macs(self._layers)
         reduced = classification and precision == "auto" and layout.dtype == torch.float32
-        fits = self._thin_macs * 2 * samples <= _KEPT
-        self._reduced = self._layers is not None and reduced and fits and _has_bfloat16(layout)
+        reduced = reduced and _has_bfloat16(layout)
+        kept = _KEPT * self._room
+        few = self._thin_macs * 2 * samples <= kept
+        self._reduced = self._layers is not None and reduced and few
         self._dtype = torch.bfloat16 if self._reduced else layout.dtype
         self._bytes = self._thin_macs * self._dtype.itemsize
-        self._keep = self._bytes * samples <= _KEPT
+        self._keep = self._bytes * samples <= kept
         self.trunk_too = False
-        self.native = None if layers is None else self._start_native(layers, samples)
+        self.native: Native | Fused | None = None
+        self.finishes = lacking(layout.device) is None
+        if layers is not None and self.finishes:
+            self.native = self._start_fused(layers, samples, reduced=reduced)
+        elif layers is not None:
+            self.native = self._start_native(layers, samples)
+
+    def _start_fused(self, layers: Sequence[Layer], samples: int, *, reduced: bool) -> Fused | None:
+        """The GPU's kernel, where the network fits on a chip."""
+        if not fits(layers, reduced=reduced):
+            return None
+        fused = Fused(layers, self._masks, samples, reduced=reduced)
+        return fused if fused.runs() else None
 
     def _start_native(self, layers: Sequence[Layer], samples: int) -> Native | None:
         """The kernel's way, where it can go it; `trunk_too` says from where on."""
@@ -111,9 +129,11 @@ class Engine:
         return other
 
     @property
-    def name(self) -> Literal["native", "torch"]:
-        """What evaluates sums over passes: the compiled kernel, or products of PyTorch."""
-        return "native" if self.native else "torch"
+    def name(self) -> Literal["native", "torch", "triton"]:
+        """What evaluates sums over passes: a kernel of either kind, or products of PyTorch."""
+        if self.native is None:
+            return "torch"
+        return "triton" if isinstance(self.native, Fused) else "native"
 
     @property
     def rows(self) -> int:
@@ -122,10 +142,12 @@ class Engine:
         Fewer where there are so many passes that sums by group would fill the memory.
         """
         groups = -(-self._samples // BLOCK) * (self.layout.outputs or 1)
-        most = max(LEAST, _SLAB // (8 * groups))
+        most = max(LEAST, _SLAB * self._room // (8 * groups))
+        if isinstance(self.native, Fused):
+            return min(1 << 16, most)
         if self._layers is None and not self.native:
-            return min(256, most)
-        return min(1024 if self._keep else 4096, most)
+            return min(256 * self._room, most)
+        return min(1024 if self._keep and self._room == 1 else 4096, most)
 
     def evaluate(
         self, hidden: Tensor, passes: range, rows: range
@@ -152,7 +174,8 @@ class Engine:
 
     def _slabs(self, passes: range, *, dense: bool) -> Iterator[range]:
         """All passes, or as many at a time as there is room to make weights for."""
-        size = len(passes) if dense or self._keep else max(1, int(_SLAB // self._bytes))
+        slab = _SLAB * self._room
+        size = len(passes) if dense or self._keep else max(1, int(slab // self._bytes))
         for start in range(passes.start, passes.stop, size):
             yield range(start, min(start + size, passes.stop))
 
@@ -172,8 +195,9 @@ class Engine:
 
     def _plan(self, passes: range, rows: int, *, dense: bool) -> Plan:
         if not dense and not self._keep:
-            return self._thin(passes, _MANY)
-        made_for = 0 if dense else _FEW // 2 if rows <= _FEW else _MANY
+            return self._thin(passes, _MANY * self._room)
+        many = rows > _FEW * self._room
+        made_for = 0 if dense else (_MANY if many else _FEW // 2) * self._room
         key = (passes.start, passes.stop, made_for)
         with self._lock:
             if key not in self._plans:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mcdrop.engine.draw import Masks
+from mcdrop.engine.rows import room
 from mcdrop.plan import Layout
 
 __all__ = ["DensePlan"]
@@ -48,10 +49,11 @@ class DensePlan:
             widest = max(widest, state.shape[1:].numel())
             state = stage.body(state)
         yield torch.arange(0), state.flatten(1).T[None]
-        step = max(1, _ELEMENTS // (widest * max(1, len(hidden))))
+        step = max(1, _ELEMENTS * room(hidden.device) // (widest * max(1, len(hidden))))
         for start in range(0, len(self._passes) if self._layout.stages else 0, step):
             chunk = range(start, min(start + step, len(self._passes)))
-            yield torch.arange(chunk.start, chunk.stop), self._run(hidden, chunk, rows)
+            places = torch.arange(chunk.start, chunk.stop, device=hidden.device)
+            yield places, self._run(hidden, chunk, rows)
 
     def _run(self, hidden: Tensor, chunk: range, rows: range) -> Tensor:
         state = hidden[None]  # (1, B, ...)
@@ -67,9 +69,14 @@ class DensePlan:
         units = state.shape[2:].numel()
         drawn = self._drawn.get(layer)
         if drawn is None and self._masks.shared and len(self._passes) * units <= _KEPT:
-            drawn = self._masks.factors(layer, rate, self._passes, rows, units).to(state)
+            drawn = self._draw(layer, rate, self._passes, rows, units, state)
             self._drawn[layer] = drawn
         if drawn is not None:
             return drawn[chunk.start : chunk.stop]
         passes = self._passes[chunk.start : chunk.stop]
-        return self._masks.factors(layer, rate, passes, rows, units).to(state)
+        return self._draw(layer, rate, passes, rows, units, state)
+
+    def _draw(
+        self, layer: int, rate: float, passes: range, rows: range, units: int, like: Tensor
+    ) -> Tensor:
+        return self._masks.factors(layer, rate, passes, rows, units, like.device).to(like.dtype)

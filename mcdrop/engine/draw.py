@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mcdrop.masks import balanced_masks, plain_masks
+from mcdrop.masks import MULTIPLIERS, WEYL, balanced_masks, plain_masks
 
-__all__ = ["Masks"]
+__all__ = ["Masks", "own_masks"]
+
+_LOW = 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -39,10 +41,44 @@ class Masks:
         """Shared masks, (T, units)."""
         return balanced_masks(self.seed, layer, passes, units, rate, self.row)
 
-    def factors(self, layer: int, rate: float, passes: range, rows: range, units: int) -> Tensor:
+    def factors(
+        self, layer: int, rate: float, passes: range, rows: range, units: int, device: torch.device
+    ) -> Tensor:
         """Multipliers 0 or 1 / (1 - rate) in float32, (T, 1 or B, units)."""
         if self.shared:
-            keep = self.keep(layer, rate, passes, units)[:, None]
+            keep = torch.from_numpy(self.keep(layer, rate, passes, units)[:, None])
+        elif device.type == "cpu":
+            keep = torch.from_numpy(plain_masks(self.seed, layer, passes, units, rate, rows))
         else:
-            keep = plain_masks(self.seed, layer, passes, units, rate, rows)
-        return torch.from_numpy(keep).float().mul_(1.0 / (1.0 - rate))
+            keep = own_masks(self.seed, layer, passes, units, rate, rows, device)
+        return keep.to(device, torch.float32).mul_(1.0 / (1.0 - rate))
+
+
+def own_masks(
+    seed: int,
+    layer: int,
+    passes: range,
+    units: int,
+    rate: float,
+    rows: range,
+    device: torch.device,
+) -> Tensor:
+    """`plain_masks`, drawn on a device: the same bits, (T, B, units).
+
+    Words of 32 bits are held in integers of 64. Their products wrap around, whose upper halves
+    are right all the same.
+    """
+    quads = torch.arange(-(-units // 4), device=device)
+    places = torch.arange(rows.start, rows.stop, device=device)[:, None]
+    numbers = torch.arange(passes.start, passes.stop, device=device)[:, None, None]
+    shape = (len(passes), len(rows), len(quads))
+    c0, c1, c2 = (part.expand(shape) for part in (quads, numbers, places))
+    c3 = torch.full_like(c0, layer)
+    k0, k1 = seed & _LOW, seed >> 32
+    for _ in range(10):
+        left, right = c0 * int(MULTIPLIERS[0]), c2 * int(MULTIPLIERS[1])
+        c0, c1 = (right >> 32 & _LOW) ^ c1 ^ k0, right & _LOW
+        c2, c3 = (left >> 32 & _LOW) ^ c3 ^ k1, left & _LOW
+        k0, k1 = k0 + WEYL[0] & _LOW, k1 + WEYL[1] & _LOW
+    words = torch.stack((c0, c1, c2, c3), dim=-1).flatten(2)[:, :, :units]  # (T, B, units)
+    return words >= min(round(rate * 2**32), 2**32 - 1)

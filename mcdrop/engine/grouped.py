@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mcdrop.engine.layers import Layer, activate, deterministic
+from mcdrop.engine.rows import room
 from mcdrop.engine.thin import WORKING, Mask
 
 __all__ = ["GroupedPlan", "groupable"]
@@ -69,7 +70,8 @@ class GroupedPlan:
         distinct = np.unique(np.asarray(masks[0]), axis=0, return_index=True, return_inverse=True)
         leaders, member = distinct[1], distinct[2].ravel()
         sizes = np.bincount(member)
-        limit = max(1, WORKING // (first.shape[1] * rows * dtype.itemsize))
+        working = WORKING * room(first.device)
+        limit = max(1, working // (first.shape[1] * rows * dtype.itemsize))
         self._runs = []
         for size in np.unique(sizes):
             groups = np.flatnonzero(sizes == size)
@@ -77,7 +79,7 @@ class GroupedPlan:
                 passes = np.concatenate([np.flatnonzero(member == group) for group in part])
                 self._runs.append(
                     Run(
-                        torch.from_numpy(passes),
+                        torch.from_numpy(passes).to(first.device),
                         first[leaders[part]].flatten(0, 1).to(dtype),
                         layers[0].bias.repeat(len(part))[:, None].to(dtype),
                         second[passes].reshape(len(part), -1, second.shape[2]).to(dtype),

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mcdrop.engine import Engine
 from mcdrop.engine.answers import Reading, Statistics, join
+from mcdrop.engine.fused import Fused, finished
 from mcdrop.engine.native import Native
 from mcdrop.engine.rows import LEAST, spans, through_trunk
 from mcdrop.engine.sums import Sums, group_size
@@ -45,6 +46,9 @@ class Passes:
         native = self.engine.native
         if native and not self.reading.learned and native.answers(rows.shape[0]):
             return self._at_once(native, rows)
+        if self.engine.finishes and not self.reading.learned:
+            blocks = spans(len(rows), self.engine.rows)
+            return join([self._finished(rows[b.start : b.stop], b) for b in blocks])
         return next(self.stream(rows, (self.samples,)))
 
     def stream(self, rows: Tensor, ends: tuple[int, ...]) -> Iterator[Statistics]:
@@ -67,7 +71,7 @@ class Passes:
         parts = [self._sample(rows, span) for span in spans(len(rows), self.engine.rows)]
         return numpy64(torch.cat(parts, dim=1))
 
-    def _at_once(self, native: Native, rows: Tensor) -> Statistics:
+    def _at_once(self, native: Native | Fused, rows: Tensor) -> Statistics:
         """All that the kernel has to say about rows: in one call, if it can run the trunk too."""
         if self.engine.trunk_too:
             return self._told(native, rows, 0)
@@ -79,13 +83,26 @@ class Passes:
             ]
         )
 
-    def _told(self, native: Native, rows: Tensor, place: int) -> Statistics:
+    def _told(self, native: Native | Fused, rows: Tensor, place: int) -> Statistics:
         temperature, started = self.reading.scale(native.outputs), not self.engine.trunk_too
         try:
             numbers = native.predict(rows, temperature, started=started, place=place)
         except FloatingPointError:
             raise self.reading.broken() from None
         return self.reading.answer(numbers, rows.shape[0], native.outputs, self.samples)
+
+    @torch.inference_mode()
+    def _finished(self, rows: Tensor, span: range) -> Statistics:
+        """Statistics of all passes, made on the device where their sums are."""
+        size = group_size(self.samples)
+        center, tally = self._tally(self._hidden(rows), range(self.samples), span, size)
+        try:
+            numbers = finished(center, tally.parts, self.samples, size)
+        except FloatingPointError:
+            raise self.reading.broken() from None
+        outputs, count = center.value.shape
+        answer = self.reading.answer(numbers, count, outputs, self.samples)
+        return answer.rows(slice(len(span)))
 
     @torch.inference_mode()
     def _hidden(self, rows: Tensor) -> Tensor:
@@ -147,14 +164,19 @@ class Passes:
         if native and not self.reading.learned and hidden.dim() == 2:
             temperature = self.reading.scale(native.outputs)
             return native.sums(hidden[: len(span)], temperature, passes, span, size)
+        center, tally = self._tally(hidden, passes, span, size)
+        log = None if center.log is None else numpy64(center.log)
+        return numpy64(center.value), log, tally.sums()
+
+    def _tally(self, hidden: Tensor, passes: range, span: range, size: int) -> tuple[Center, Tally]:
+        """What deviations are taken from, and sums in groups of ``size``, on the device."""
         blocks = self._evaluate(hidden, passes, span)
         _, first = next(blocks)
         center = Center.of(first[0], self.reading.scale(first.shape[1]))
         tally = Tally(center, len(passes), size)
         for places, outputs in blocks:
             tally.add(places, outputs)
-        log = None if center.log is None else numpy64(center.log)
-        return numpy64(center.value), log, tally.sums()
+        return center, tally
 
     def _evaluate(
         self, hidden: Tensor, passes: range, span: range

@@ -33,9 +33,9 @@ from mcdrop.uncertainty import (
     Regression,
 )
 
-__all__ = ["Sums", "group_size"]
+__all__ = ["PRIOR", "Sums", "group_size"]
 
-_PRIOR = 4.0  # blocks' worth of belief that balance does not help
+PRIOR = 4.0  # blocks' worth of belief that balance does not help
 
 
 def group_size(samples: int) -> int:
@@ -178,7 +178,7 @@ class Sums:
         blocks -= blocks.sum(axis=0) / (free + 1)
         between = np.square(blocks).sum(axis=(0, 1)) / (free * BLOCK)  # (B,)
         ratio = between / np.maximum(independent.sum(axis=0) * self.samples, TINY)
-        error: Array = np.sqrt(independent * ((free * ratio + _PRIOR) / (free + _PRIOR)))
+        error: Array = np.sqrt(independent * ((free * ratio + PRIOR) / (free + PRIOR)))
         return error
 
     def _influence_error(self, influence: Array) -> Array:

@@ -64,13 +64,13 @@ class Tally:
 
     def add(self, passes: Tensor, outputs: Tensor) -> None:
         """Add passes (t,), counted from the first of the tally; outputs (t, C, B) are used up."""
-        group = (passes // self._size).to(outputs.device)
+        group = passes.to(outputs.device) // self._size
         if self._bits is None:
             deviation = outputs.sub_(self._center.value)
         else:
             deviation, divergence = self._softmax(outputs, self._bits)
-            self._divergence.index_add_(0, group, divergence)
-        self._deviation.index_add_(0, group, deviation)
+            _add(self._divergence, group, divergence)
+        _add(self._deviation, group, deviation)
         self._square += deviation.square_().sum(dim=0)
 
     def _softmax(self, outputs: Tensor, bits: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,15 +86,23 @@ class Tally:
         divergence = ratio.sub_(total.log2_()[:, 0]).mul_(_LOG2)
         return p.sub_(self._center.value), divergence
 
+    @property
+    def parts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The sums where they are: deviations (G, C, B), squares (1, C, B), divergences (G, B)."""
+        return self._deviation, self._square[None], self._divergence
+
     def sums(self) -> Sums:
         """The sums, in float64."""
-        return Sums(
-            self._size,
-            self._samples,
-            numpy64(self._deviation),
-            numpy64(self._square),
-            numpy64(self._divergence),
-        )
+        deviation, square, divergence = (numpy64(part) for part in self.parts)
+        return Sums(self._size, self._samples, deviation, square[0], divergence)
+
+
+def _add(totals: Tensor, group: Tensor, parts: Tensor) -> None:
+    """Add parts (t, ...) to the totals (G, ...) of their groups, always in the same order."""
+    if totals.is_cuda:  # where `index_add_` adds in the order in which threads arrive
+        totals.index_put_((group,), parts, accumulate=True)
+    else:
+        totals.index_add_(0, group, parts)
 
 
 def numpy64(tensor: Tensor) -> NDArray[np.float64]:

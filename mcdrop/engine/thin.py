@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mcdrop.engine.layers import Layer, activate, deterministic
+from mcdrop.engine.rows import aligned, room
 
 __all__ = ["WORKING", "Mask", "ThinPlan", "thin_macs"]
 
@@ -107,7 +108,8 @@ class ThinPlan:
         counts = [mask.sum(axis=1) for mask in masks if mask is not None]
         order = np.argsort(counts[min(1, len(counts) - 1)], kind="stable")
         width = max(layer.weight.shape[0] + layer.weight.shape[1] for layer in layers) // 2
-        size = max(1, WORKING // (width * rows * dtype.itemsize))
+        working = WORKING * room(self._bias.device)
+        size = max(1, working // (width * rows * dtype.itemsize))
         parts = np.array_split(order, -(-len(order) // size))
         self._buckets = [self._cut(masks, part) for part in parts]
 
@@ -125,6 +127,10 @@ class ThinPlan:
         first = self.layers[0]
         linear, state = deterministic(self.layers, hidden)
         count = max(len(rows), _LEAST)
+        spare = -count % aligned(hidden.device)
+        if spare:
+            count += spare
+            hidden, linear, state = (_extended(part, count) for part in (hidden, linear, state))
         yield torch.arange(0), state[:count].T[None]
         space = self._workspace(count)
         space.shared.copy_(hidden[:count].to(self.dtype).T)  # (K, N)
@@ -170,7 +176,7 @@ class ThinPlan:
             like.new_empty(max(b.weights[j].shape[:2].numel() for b in self._buckets) * rows)
             for j in range(len(self.layers) - 1)
         ]
-        limit = max(1, _OUTPUTS // max(1, classes * rows))
+        limit = max(1, _OUTPUTS * room(like.device) // max(1, classes * rows))
         groups: list[list[Bucket]] = [[]]
         for bucket in self._buckets:
             if groups[-1] and sum(len(b.passes) for b in groups[-1]) + len(bucket.passes) > limit:
@@ -182,6 +188,7 @@ class ThinPlan:
         chunks = []
         for group in groups:
             passes = torch.from_numpy(np.concatenate([bucket.passes for bucket in group]))
+            passes = passes.to(like.device)
             ends = raw[: len(passes) * classes * rows].view(-1, classes, rows)
             steps, start = [], 0
             for bucket in group:
@@ -244,10 +251,16 @@ class Pack:
 
 def _pack(mask: Mask, device: torch.device) -> Pack:
     """Pack the True places of each row."""
-    width = min(max(2, -(-int(mask.sum(axis=1).max()) // 2) * 2), mask.shape[1])
+    even = max(2, aligned(device))
+    width = min(max(even, -(-int(mask.sum(axis=1).max()) // even) * even), mask.shape[1])
     order = np.argsort(~mask, axis=1, kind="stable")[:, :width]
     real = np.take_along_axis(mask, order, axis=1)
     return Pack(torch.from_numpy(order).to(device), torch.from_numpy(real).float().to(device))
+
+
+def _extended(rows: Tensor, count: int) -> Tensor:
+    """As many rows, zeros at the end."""
+    return torch.nn.functional.pad(rows, (0, 0, 0, max(0, count - len(rows))))
 
 
 def thin_macs(layers: Sequence[Layer]) -> float:
