@@ -21,10 +21,12 @@ RESULTS = Path(__file__).parent / "results"
 _FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "avx512_vnni", "amx_bf16", "neon")
 
 
-def arguments(description: str) -> argparse.Namespace:
+def arguments(description: str, devices: Sequence[str] = ("cpu",)) -> argparse.Namespace:
     """Command line of a benchmark: ``--quick`` runs less and writes nothing."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="fewer cases and rounds, no file")
+    if len(devices) > 1:
+        parser.add_argument("--device", choices=devices, default=devices[0])
     return parser.parse_args()
 
 
@@ -96,9 +98,10 @@ def report(
     *,
     quick: bool,
     options: str | None = None,
+    file: str | None = None,
     **extra: object,
 ) -> None:
-    """Print a table, then one JSON line; keep a full run in ``results/NAME.json``."""
+    """Print a table, then one JSON line; keep a full run in ``results/FILE.json``, or NAME."""
     options = options if options is not None else "--quick" if quick else ""
     command = f"python -m benchmarks.{name} {options}".rstrip()
     result = {"benchmark": name, "command": command, "machine": machine(), **extra}
@@ -107,7 +110,7 @@ def report(
     print(json.dumps(result))
     if not quick:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+        (RESULTS / f"{file or name}.json").write_text(json.dumps(result, indent=1) + "\n")
 
 
 def _cell(value: object) -> str:

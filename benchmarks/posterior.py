@@ -15,6 +15,8 @@ What bounds these numbers on a Zen 4 core, where a bfloat16 product is twice a f
 of two vectors of rows instead of three, prefetching what tiles start from, rounding activations
 before they are gathered, listing kept units by vector compression. Masks of rows' own are drawn
 in the first call and kept for the first rows; later calls, as here, find them.
+
+``--device cuda`` measures on a GPU, as `benchmarks.gpu` says.
 """
 
 import math
@@ -125,7 +127,12 @@ def measure(
 
 def main() -> None:
     """Measure and report."""
-    quick = arguments(__doc__ or "").quick
+    options = arguments(__doc__ or "", devices=("cpu", "cuda"))
+    quick = options.quick
+    if options.device == "cuda":
+        from benchmarks import gpu
+
+        return gpu.main(device=torch.device("cuda"), quick=quick)
     torch.set_num_threads(1)
     cases = [("784-256-128-10", rows, "auto") for rows in (1, 32, 256, 4096)]
     if not quick:
@@ -134,7 +141,7 @@ def main() -> None:
         cases += [("784-256-128-10", rows, "independent") for rows in ROWS]
     rounds = [3 if quick or rows > 256 else 5 for _, rows, _ in cases]
     rows = [measure(*case, rounds=count) for case, count in zip(cases, rounds, strict=True)]
-    report("posterior", rows, quick=quick, samples=SAMPLES)
+    return report("posterior", rows, quick=quick, samples=SAMPLES)
 
 
 if __name__ == "__main__":
