@@ -4,16 +4,19 @@ Knows the fields. Refuses to know how they are computed: see `mcdrop.calibration
 """
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mcdrop.uncertainty import Classification, Regression
 
-__all__ = ["ClassPredictions", "Predictions", "ValuePredictions", "extend"]
+__all__ = ["ClassPredictions", "Predictions", "Samples", "ValuePredictions", "extend"]
 
 Floats = NDArray[np.float64]
+
+Samples = int | Literal["auto"] | None
+"""Passes T: a number, as many as needed, or None for the model's own number."""
 
 
 @dataclass(frozen=True)

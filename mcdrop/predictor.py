@@ -7,7 +7,7 @@ HTTP and files of rows.
 from collections.abc import Iterator
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,22 +18,20 @@ from mcdrop.errors import InputError
 from mcdrop.held import Held
 from mcdrop.network import DropoutMLP
 from mcdrop.posterior import Posterior
-from mcdrop.predictions import Predictions
+from mcdrop.predictions import Predictions, Samples
 from mcdrop.recipe import SAMPLES_LIMIT
 from mcdrop.repository import load_network, load_reference, locate, read_card
 from mcdrop.uncertainty import Classification, Regression
 
-__all__ = ["AUTO_LIMIT", "Predictor", "Samples", "load"]
+__all__ = ["AUTO_LIMIT", "TOLERANCE", "Predictor", "Samples", "load"]
 
 AUTO_LIMIT = 1000
 """Most passes of a row where samples are "auto"."""
-_TOLERANCE = 0.01
+TOLERANCE = 0.01
+"""Monte Carlo error that is small enough where samples are "auto" and nothing else is said."""
 
 _HELD = 512 << 20  # bytes of thinned networks
 _LARGEST = 256 << 20  # of one posterior's; the engine keeps no more
-
-Samples = int | Literal["auto"] | None
-"""Passes T: a number, as many as needed, or None for the model's own number."""
 
 
 class Predictor:
@@ -111,7 +109,7 @@ class Predictor:
         """The passes' statistics for rows (B, D) that `card.preprocessing` has encoded already."""
         if samples == "auto":
             posterior = self._checked(limit, seed)
-            return posterior.until(x, _TOLERANCE if tolerance is None else tolerance)
+            return posterior.until(x, TOLERANCE if tolerance is None else tolerance)
         if tolerance is not None:
             raise InputError(f"tolerance {tolerance} needs samples 'auto', got {samples}")
         return self._checked(samples, seed).predict(x)

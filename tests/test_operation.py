@@ -102,6 +102,16 @@ def test_the_client_gets_what_the_library_gives(client: mcdrop.Client, root: Pat
     }
 
 
+def test_the_client_asks_for_as_many_passes_as_rows_need(client: mcdrop.Client, root: Path) -> None:
+    expected = mcdrop.load(root / "tiny").predict(PIXELS, "auto", tolerance=0.02, level=0.9)
+    assert expected.passes is not None
+    for found in (
+        client.predict(PIXELS, "auto", tolerance=0.02, level=0.9),
+        [*client.stream(PIXELS, "auto", tolerance=0.02, level=0.9)][-1],
+    ):
+        assert_same(found, expected)
+
+
 def test_the_client_streams_in_step_with_the_library(url: str, root: Path) -> None:
     async def go() -> list[Any]:
         async with mcdrop.AsyncClient(url, model="tiny", key=KEY) as client:

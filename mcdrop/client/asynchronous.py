@@ -13,7 +13,7 @@ import httpx
 from mcdrop.client import exchange
 from mcdrop.client.exchange import Events, Options, Request, Tries
 from mcdrop.errors import ServiceError
-from mcdrop.predictions import Predictions
+from mcdrop.predictions import Predictions, Samples
 
 __all__ = ["AsyncClient"]
 
@@ -52,14 +52,14 @@ class AsyncClient:
         )
 
     async def predict(
-        self, rows: Any, samples: int | None = None, seed: int = 0, **options: Unpack[Options]
+        self, rows: Any, samples: Samples = None, seed: int = 0, **options: Unpack[Options]
     ) -> Predictions:
         """Answer for raw rows; see `mcdrop.Client.predict`."""
         asked = {**self._usual, "samples": samples, "seed": seed, **options}
         return exchange.read(await self._send(exchange.ask(rows, asked, "/predict")))
 
     async def stream(
-        self, rows: Any, samples: int | None = None, seed: int = 0, **options: Unpack[Options]
+        self, rows: Any, samples: Samples = None, seed: int = 0, **options: Unpack[Options]
     ) -> AsyncIterator[Predictions]:
         """The answers after 8, 16, 32, ... passes; see `mcdrop.Client.stream`."""
         asked = {**self._usual, "samples": samples, "seed": seed, **options}

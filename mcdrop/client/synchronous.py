@@ -13,7 +13,7 @@ import httpx
 from mcdrop.client import exchange
 from mcdrop.client.exchange import Events, Options, Request, Tries
 from mcdrop.errors import ServiceError
-from mcdrop.predictions import Predictions
+from mcdrop.predictions import Predictions, Samples
 
 __all__ = ["Client"]
 
@@ -53,17 +53,17 @@ class Client:
         )
 
     def predict(
-        self, rows: Any, samples: int | None = None, seed: int = 0, **options: Unpack[Options]
+        self, rows: Any, samples: Samples = None, seed: int = 0, **options: Unpack[Options]
     ) -> Predictions:
         """Answer for raw rows; see `mcdrop.Predictor.predict`.
 
         Args:
             rows: numbers (B, ...), records, an Arrow table or a data frame, or the bytes of image
                 files (B,).
-            samples: T; None: the model's own number.
+            samples: T; "auto": as many as each row needs; None: the model's own number.
             seed: draws the T thinned networks.
-            options: ``level``, ``risk``, ``model``, ``version``; and ``request_id``, which names
-                the answer in the server's logs and for `feedback`.
+            options: ``level``, ``risk``, ``model``, ``version``, ``tolerance`` with "auto"; and
+                ``request_id``, which names the answer in the server's logs and for `feedback`.
 
         Raises:
             InputError: the rows or options cannot be used.
@@ -74,16 +74,16 @@ class Client:
         return exchange.read(self._send(exchange.ask(rows, asked, "/predict")))
 
     def stream(
-        self, rows: Any, samples: int | None = None, seed: int = 0, **options: Unpack[Options]
+        self, rows: Any, samples: Samples = None, seed: int = 0, **options: Unpack[Options]
     ) -> Iterator[Predictions]:
         """The answers after 8, 16, 32, ... passes; leaving the iterator ends the evaluation.
 
         Args:
             rows: as for `predict`.
-            samples: T to end with.
+            samples: T to end with, or "auto".
             seed: draws the T thinned networks.
-            options: as for `predict`; and ``tolerance``, the Monte Carlo error of every mean at
-                which passes are enough.
+            options: as for `predict`; with ``tolerance``, each row's last answer is of as many
+                passes as it needs, at most ``samples``.
 
         Raises:
             McdropError: as `predict`; ServiceError too where the stream is cut short.

@@ -23,7 +23,7 @@ from mcdrop_service.images import decode
 from mcdrop_service.job import Job, Statistics
 from mcdrop_service.limits import EVALUATIONS, PASSES, WORK
 
-__all__ = ["conclude", "encode", "evaluate", "validate"]
+__all__ = ["conclude", "encode", "evaluate", "settle", "validate"]
 
 
 def validate(asks: Sequence[Ask], predictor: Predictor) -> list[Job]:
@@ -52,6 +52,8 @@ def _check(ask: Ask, predictor: Predictor) -> int:
     card, rows = predictor.card, ask.rows
     if ask.risk is not None and card.task == "regression":
         raise InputError("got `risk`, wanted `level`: a regression has no error rate")
+    if ask.tolerance is not None and ask.samples != "auto" and not ask.stream:
+        raise InputError("got `tolerance`, which needs `samples` `auto`, or a stream")
     _check_fields(ask, card)
     count = len(rows.files) if isinstance(rows, Images) else len(rows)
     samples = _samples(ask, predictor, count)
@@ -66,9 +68,14 @@ def _check(ask: Ask, predictor: Predictor) -> int:
 def evaluate(job: Job, x: NDArray[np.float32]) -> Statistics:
     """Ask the T thinned networks about rows of ``job``, and of others of its key."""
     if job.ask.samples == "auto":
-        ask, limit = job.ask, job.samples
-        return job.predictor.evaluate(x, "auto", ask.seed, tolerance=ask.tolerance, limit=limit)
+        return settle(job, x)
     return job.predictor.evaluate(x, job.samples, job.ask.seed)
+
+
+def settle(job: Job, x: NDArray[np.float32]) -> Statistics:
+    """Ask about rows of ``job`` as many thinned networks as each row needs, at most its samples."""
+    ask, limit = job.ask, job.samples
+    return job.predictor.evaluate(x, "auto", ask.seed, tolerance=ask.tolerance, limit=limit)
 
 
 def conclude(jobs: Sequence[Job], statistics: Statistics) -> Predictions:

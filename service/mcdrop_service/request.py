@@ -78,12 +78,12 @@ class Options(BaseModel):
     samples: Annotated[StrictInt, Field(ge=1, le=SAMPLES_LIMIT)] | Literal["auto"] | None = Field(
         None,
         description="T, the stochastic passes; the model's own number by default. `auto` takes as "
-        "many as each row needs.",
+        "many as each row needs, 1,000 at most, or fewer where rows are many or the model large.",
     )
     tolerance: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = Field(
         None,
-        description="With `samples` `auto`, and for streams: Monte Carlo error at which passes are "
-        "enough, of a probability, or of a mean as a share of its std; .01 by default.",
+        description="With `samples` `auto`, and for streams: Monte Carlo error at which a row's "
+        "passes are enough, of a probability, or of a mean as a share of its std; .01 for `auto`.",
     )
     seed: StrictInt = Field(
         0, ge=0, le=SEED, description="Draws the T thinned networks: same seed, same answer."

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mcdrop.masks import BLOCK
 from mcdrop.predictions import Predictions
+from mcdrop.predictor import TOLERANCE
 from mcdrop_service import answers
 from mcdrop_service.ask import Reply
 from mcdrop_service.coalescing import budget
@@ -50,14 +52,23 @@ def _rows(job: Job) -> Iterator[Step]:
 
 
 def _passes(job: Job) -> Iterator[Step]:
-    """The first 8, 16, 32, ... passes, until all of them or until the error is small enough."""
+    """The first 8, 16, 32, ... passes, until all of them or until enough have been seen.
+
+    Where each row takes as many as it needs, the end is the library's answer to that question:
+    what the passes so far look like only says when to ask it.
+    """
+    settling = job.ask.samples == "auto" or job.ask.tolerance is not None
     for statistics in job.predictor.stream(job.x, job.samples, job.ask.seed):
-        found = answers.conclude([job], statistics)
-        if statistics.samples == job.samples or _enough(statistics, job.ask.tolerance):
+        if statistics.samples == job.samples or (settling and _enough(statistics, job)):
+            last = answers.settle(job, job.x) if settling else statistics
+            found = answers.conclude([job], last)
             yield Step(answers.encode([job], found)[0], found)
             return
+        found = answers.conclude([job], statistics)
         yield Step(answers.encode([job], found)[0]._replace(more=True))
 
 
-def _enough(statistics: Statistics, tolerance: float | None) -> bool:
-    return tolerance is not None and bool(statistics.settled(tolerance).all())
+def _enough(statistics: Statistics, job: Job) -> bool:
+    """Whether rows have settled; errors of fewer passes than a block of masks say too little."""
+    tolerance = TOLERANCE if job.ask.tolerance is None else job.ask.tolerance
+    return statistics.samples >= BLOCK and bool(statistics.settled(tolerance).all())
