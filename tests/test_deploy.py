@@ -162,16 +162,19 @@ def test_the_image_is_built_of_files_that_reach_it() -> None:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that has answered a few hundred rows."""
+    """A server that has answered a few hundred rows, a shadow of which has too, and refused one."""
     root = tmp_path_factory.mktemp("models")
     save_random_classifier(root)
-    with serving(root) as url:
+    save_random_classifier(root, seed=1)
+    with serving(root, shadow='{"tiny": 1}') as url:
         body = {"inputs": random_pixels(300).tolist()}
         httpx.post(f"{url}/predict", json=body, timeout=30).raise_for_status()
+        assert httpx.post(f"{url}/predict", json={"inputs": [[1]]}, timeout=30).status_code == 422
         deadline = time.monotonic() + 20
-        while "mcdrop_rows_total{" not in httpx.get(f"{url}/metrics").text:  # workers count late
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        for name in ("mcdrop_rows_total{", "mcdrop_shadow_rows_total{", "mcdrop_failures_total{"):
+            while name not in httpx.get(f"{url}/metrics").text:  # workers count late
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
         yield url
 
 
@@ -204,21 +207,24 @@ def test_the_server_exposes_what_dashboard_and_alerts_ask_for(server: str) -> No
     labels: dict[str, set[str]] = {"up": {"job"}}  # Prometheus' own
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
-            labels.setdefault(sample.name, set()).update(sample.labels)
+            labels.setdefault(sample.name, {"instance"}).update(sample.labels)
     for title, query in queries().items():
         asked = selectors(query)
         assert asked, title
         for selector in asked:
             assert selector.name in labels, title
             wanted = {matcher.name for matcher in selector.matchers.matchers}
-            assert wanted <= labels[selector.name], title
+            grouped = set(re.findall(r"\w+", " ".join(re.findall(r"by \(([^)]*)\)", query))))
+            assert wanted | grouped <= labels[selector.name], title
 
 
 def test_the_dashboard_shows_all_there_is_to_watch() -> None:
     text = " ".join(queries().values())
     for name in ("request_seconds", "requests", "pending", "confidence", "epistemic"):
         assert f"mcdrop_{name}" in text
-    for name in ("drift", "abstained"):
+    for name in ("drift", "abstained", "failures", "worker_restarts"):
+        assert f"mcdrop_{name}" in text
+    for name in ("shadow_rows", "shadow_disagreements", "shadow_distance"):
         assert f"mcdrop_{name}" in text
     board = json.loads((DEPLOY / "monitoring/dashboard.json").read_text())
     variables = {variable["name"] for variable in board["templating"]["list"]}
