@@ -80,8 +80,6 @@ class _Turn:
     def ask(self) -> None:
         """The body has come."""
         self.comes = False
-        if self.timer is not None:
-            self.timer.cancel()
         packed = own(self.name, self.until) + self.head, self.body
         self.waiting = Waiting(packed, self.until, self.answer)
         try:
@@ -91,8 +89,8 @@ class _Turn:
 
     def late(self) -> None:
         """The body has not come in time."""
-        self.comes = False
-        self.answer(RefusedError(408, "the body did not come in time").reply)
+        if self.comes:
+            self.answer(RefusedError(408, "the body did not come in time").reply)
 
     def cancel(self, msg: str = "") -> None:  # noqa: ARG002 - as uvicorn cancels tasks
         """The server stops, and waits no longer."""
@@ -107,8 +105,10 @@ class _Turn:
 
     def end(self, status: int) -> None:
         """It is answered, or needs no answer any more."""
-        self.response_complete = True
+        self.response_complete, self.comes = True, False
         lane, now = self.protocol.lane, time.monotonic()
+        if self.timer is not None:
+            self.timer.cancel()
         if self.waiting is not None:
             lane.backend.release(self.waiting)
             self.waiting = None  # which knows this turn: no circle is left to be collected
