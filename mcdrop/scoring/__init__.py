@@ -1,7 +1,8 @@
 """Scoring files of any size: a row of answers for every row of input, exactly once.
 
     places     files: local, URLs, globs, standard input
-    sources    every format behind one door: lines, text, batches, arrays, pictures
+    sources    every format behind one door: batches, arrays, pictures, and text:
+               lines cut into runs, csv_rows, json_rows
     select     which columns the model takes, and which are carried through
     rows       encoding, and setting aside what cannot be encoded
     layout     answers as columns

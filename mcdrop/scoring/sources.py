@@ -18,11 +18,12 @@ from mcdrop.data.preprocessing import Preprocessing
 from mcdrop.errors import DataError
 from mcdrop.scoring.arrays import NpySource, NpzSource
 from mcdrop.scoring.batches import ArrowSource, ParquetSource
+from mcdrop.scoring.csv_rows import CsvSource
+from mcdrop.scoring.json_rows import JsonSource
 from mcdrop.scoring.lines import Run
 from mcdrop.scoring.pictures import PictureSource
 from mcdrop.scoring.places import File
 from mcdrop.scoring.rows import CHUNK, FILE, ROW, Raw, Rejected, blocks
-from mcdrop.scoring.text import CsvSource, JsonSource
 
 __all__ = ["Chunk", "Piece", "Sources"]
 
