@@ -68,7 +68,7 @@ def test_every_route_is_on_the_page(page: schemathesis.BaseSchema) -> None:
     paths = set(page.raw_schema["paths"])
     assert {
         *("/predict", "/predict/stream", "/models", "/health", "/metrics", "/feedback"),
-        *("/models/{model}/drift", "/models/{model}/feedback"),
+        *("/models/{model}/card", "/models/{model}/drift", "/models/{model}/feedback"),
         *("/v2", "/v2/models/{model}/infer", "/v2/models/{model}/versions/{version}/infer"),
         *("/v2/repository/index", "/v2/repository/models/{model}/load"),
     } <= paths

@@ -207,6 +207,10 @@ def test_failures_are_counted_by_what_failed(url: str, client: mcdrop.Client) ->
     after = samples(url)
     name = "mcdrop_failures_total"
     more = {key: n - before.get(key, 0.0) for key, n in after.items() if key[0] == name}
+    triton = "nv_inference_request_failure"
+    assert {key[1:]: n for key, n in after.items() if key[0] == triton} == {
+        key[1:]: n for key, n in after.items() if key[0] == name
+    }
     assert {key[1:]: n for key, n in more.items() if n} == {
         ("input", "tiny", "1"): 2,
         ("absent", "", ""): 1,

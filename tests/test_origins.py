@@ -13,6 +13,7 @@ from tests.models import save_random_classifier
 from tests.serving import serving
 
 HERE, THERE = "http://model.example:8000", "https://evil.example"
+FRIEND = "https://friend.example"
 
 
 async def done(scope: Any, receive: Any, send: Any) -> None:
@@ -71,9 +72,20 @@ def test_origins_that_cors_names_may_ask() -> None:
 
 
 @pytest.mark.slow
-def test_no_page_unloads_a_model(tmp_path: Path) -> None:
+def test_a_real_server_minds_whose_page_asks(tmp_path: Path) -> None:
+    """Of other origins, only those that are named are told that they may ask, and may."""
     save_random_classifier(tmp_path)
-    with serving(tmp_path, open="health,repository") as url:
+    with serving(tmp_path, open="health,repository", cors=FRIEND) as url:
+        for origin, may in ((FRIEND, True), (THERE, False)):
+            headers = {"origin": origin, "sec-fetch-site": "cross-site"}
+            asked = headers | {"access-control-request-method": "POST"}
+            before = httpx.options(f"{url}/predict", headers=asked)
+            body = {"inputs": [[0] * 64]}
+            answer = httpx.post(f"{url}/predict", json=body, headers=headers, timeout=30)
+            assert (before.status_code, answer.status_code) == ((200, 200) if may else (400, 403))
+            for one in (before, answer):
+                allowed = one.headers.get("access-control-allow-origin")
+                assert allowed == (FRIEND if may else None)
         unload = f"{url}/v2/repository/models/tiny/unload"
         assert httpx.post(unload, headers={"origin": THERE}).status_code == 403
         assert httpx.get(f"{url}/v2/models/tiny/ready").status_code == 200

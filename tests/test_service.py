@@ -24,6 +24,7 @@ import torch
 import mcdrop
 from mcdrop import repository
 from mcdrop.data.preprocessing import CategoricalColumn, NumericColumn, TablePreprocessing
+from mcdrop.model_card import markdown
 from mcdrop.network import build_network
 from mcdrop.recipe import Recipe
 from mcdrop_service import scratch
@@ -413,8 +414,23 @@ def test_models_says_what_each_takes(client: httpx.Client) -> None:
     assert (sizes["task"], sizes["targets"]) == ("regression", ["mass", "price"])
 
 
+def test_a_model_s_card_is_read(client: httpx.Client, root: Path) -> None:
+    for query, version in (("", "2"), ("?version=1", "1")):
+        answer = client.get(f"/models/tiny/card{query}")
+        assert answer.headers["content-type"].startswith("text/markdown")
+        assert answer.text == markdown(repository.read_card(root / "tiny" / version))
+    assert client.get("/models/none/card").status_code == 404
+
+
+def test_info_says_which_server_this_is(client: httpx.Client) -> None:
+    about = client.get("/info").json()
+    assert about["model"] == {"server": "mcdrop", "version": mcdrop.__version__}
+    assert about["server"]["workers_per_device"] == 1
+
+
 def test_the_documentation_is_complete_and_its_examples_work(client: httpx.Client) -> None:
     assert "swagger" in client.get("/docs").text
+    assert "<title>mcdrop" in client.get("/docs").text
     schema = client.get("/openapi.json").json()
     predict = schema["paths"]["/predict"]["post"]
     assert set(predict["responses"]) == {

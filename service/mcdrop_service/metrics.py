@@ -197,6 +197,10 @@ _TRITON = {
         "nv_inference_request_success",
         "Number of successful inference requests",
     ),
+    "mcdrop_failures_total": (
+        "nv_inference_request_failure",
+        "Number of failed inference requests",
+    ),
     "mcdrop_rows_total": ("nv_inference_count", "Number of inferences performed"),
     "mcdrop_batch_rows_count": ("nv_inference_exec_count", "Number of model executions performed"),
 }

@@ -1,4 +1,4 @@
-"""Routes for those who run the server: metrics, drift, and feedback.
+"""Routes for those who run the server: metrics, model cards, drift, and feedback.
 
 Knows paths and bodies. Refuses to know how anything is counted, compared or kept.
 """
@@ -12,10 +12,11 @@ from fastapi import APIRouter, Path, Query
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import Response
+from starlette.responses import PlainTextResponse, Response
 
 from mcdrop import drift
 from mcdrop.errors import RepositoryError
+from mcdrop.model_card import markdown
 from mcdrop_service import metrics
 from mcdrop_service.ask import RefusedError
 from mcdrop_service.assessment import assess, tell_level
@@ -28,6 +29,7 @@ from mcdrop_service.windows import Windows
 
 __all__ = ["router_of"]
 
+_MARKDOWN = "text/markdown"
 _FEWEST = 20  # rows to compare: fewer say nothing
 Name = Annotated[str, Path(description="name of the model")]
 Version = Annotated[int | None, Query(ge=1, le=2**31 - 1, description="the served one by default")]
@@ -100,6 +102,17 @@ def router_of(
     def expose() -> Response:
         page = metrics.expose(_drift_gauges(catalog, windows))
         return Response(page, media_type=metrics.KIND)
+
+    @router.get(
+        "/models/{model}/card",
+        summary="Read a model's card: data, scores, calibration, limits, recipe",
+        response_class=PlainTextResponse,
+        responses={200: {"content": {_MARKDOWN: {"schema": {"type": "string"}}}}},
+    )
+    async def tell_card(model: Name, version: Version = None) -> Response:
+        version = version or (await served(backend)).get(model)
+        card = await asyncio.to_thread(catalog.card, model, version)
+        return Response(markdown(card), media_type=_MARKDOWN)
 
     @router.get("/models/{model}/drift", summary="Whether rows of late are like calibration rows")
     async def tell_drift(model: Name, version: Version = None) -> DriftReport:

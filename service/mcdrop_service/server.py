@@ -20,6 +20,7 @@ from typing import Any
 import litserve as ls  # type: ignore[import-untyped]
 from fastapi import Depends, FastAPI
 
+import mcdrop
 from mcdrop.errors import RepositoryError
 from mcdrop.repository import list_models
 from mcdrop_service import faults, logs, metrics, playground, scratch
@@ -54,6 +55,7 @@ class Server(ls.LitServer):  # type: ignore[misc]
             workers_per_device=workers,
             timeout=False,  # the backend keeps deadlines
             restart_workers=True,
+            model_metadata={"server": "mcdrop", "version": mcdrop.__version__},
         )
         self.backend, self.patrol = backend, patrol
         self.monitor_internal = 0.5  # seconds between looks at the workers
@@ -136,6 +138,7 @@ def build(settings: Settings, folder: Path) -> Server:
     server = Server(api, backend, Patrol(pulse, settings.patience), workers)
     server.uvicorn_graceful_timeout = settings.drain
     app: FastAPI = server.app
+    app.title = "mcdrop"
     faults.install(app)
 
     playground.install(app, repository)
