@@ -67,4 +67,4 @@ def test_a_node_that_dies_half_way_changes_nothing(cluster, tmp_path) -> None:
     sides = [Path(str(output).replace(".parquet", ".rejected.jsonl")) for output in outputs]
     assert sides[0].read_bytes() == sides[1].read_bytes()
     with pytest.raises(InputError, match=r"row \d+ .*column 3: NaN"):
-        score(predictor, source, tmp_path / "stopped.csv", samples=1, on="ray")
+        score(predictor, source, tmp_path / "stopped.csv", samples=1, on="ray", workers=3)

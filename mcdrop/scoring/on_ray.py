@@ -44,7 +44,8 @@ def on_ray(work: Sequence[Work], job: Job, model: Path, workers: int) -> Iterato
         _Actor,
         fn_constructor_args=(job, f"{model.parent.name}/{model.name}", ray.put(files)),
         batch_size=1,
-        concurrency=(1, workers),
+        # All at once, but as many as there is room for will do: nodes may die, or not be there yet.
+        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers),
         **({"num_cpus": 1} if job.device == "cpu" else {"num_gpus": 1}),
     )
     for row in made.iter_rows():
