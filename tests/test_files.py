@@ -11,52 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mcdrop.data.files import read_arrays, read_batches, read_table
-from mcdrop.data.preprocessing import (
-    ArrayPreprocessing,
-    CategoricalColumn,
-    NumericColumn,
-    TablePreprocessing,
-)
 from mcdrop.errors import DataError
+from tests.forms import ARRAYS, IMAGE, NUMBERS, TABLE, TABLES, pixels, write
 
-IMAGE = ArrayPreprocessing(shape=(2, 3), scale=1 / 255, mean=0, std=1)
-NUMERIC = tuple(NumericColumn(name=n, mean=0, std=1, missing=True) for n in ("age", "size"))
-CODE = CategoricalColumn(name="code", categories=("007", "8"), unknown=True, missing=True)
-TABLE = TablePreprocessing(numeric=NUMERIC, categorical=(CODE,))
-NUMBERS = TablePreprocessing(numeric=NUMERIC, categorical=())
-
-
-def pixels(rows):
-    return np.arange(rows * 6).reshape(rows, 6) % 251
-
-
-def write(path, x):
-    """Write (N, 6) pixels in the form the path's name asks for."""
-    if path.name == "lists.parquet":
-        pq.write_table(pa.table({"x": x.tolist(), "id": range(len(x))}), path)
-    elif path.name == "fixed.parquet":
-        flat = pa.array(x.reshape(-1).astype(np.uint8))
-        pq.write_table(pa.table({"x": pa.FixedSizeListArray.from_arrays(flat, 6)}), path)
-    elif path.suffix == ".npz":
-        save = np.savez_compressed if path.name == "compressed.npz" else np.savez
-        x = np.asfortranarray(x) if path.name == "columns.npz" else x
-        x = x.reshape(-1, 2, 3).astype(np.uint8) if path.name == "images.npz" else x
-        save(path, x=x, other=np.zeros(3))
-    else:
-        table = pa.table({f"p{i}": column for i, column in enumerate(x.T)})
-        if path.suffix == ".csv":
-            pa_csv.write_csv(table, path)
-        else:
-            pq.write_table(table, path, row_group_size=7)
-    return path
-
-
-FORMS = ["a.csv", "a.parquet", "a.pq", "lists.parquet", "fixed.parquet", "a.npz", "A.PARQUET",
-         "compressed.npz", "columns.npz", "images.npz"]  # fmt: skip
+FORMS = [*TABLES, *ARRAYS, "A.PARQUET"]
 
 
 @pytest.mark.parametrize("name", FORMS)
-@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(rows=st.integers(1, 40), block=st.integers(1, 45))
 def test_blocks_are_exact_in_order_and_complete(name, tmp_path, rows, block) -> None:
     x = pixels(rows)

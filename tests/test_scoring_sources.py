@@ -13,61 +13,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mcdrop.data.preprocessing import (
-    ArrayPreprocessing,
-    CategoricalColumn,
-    NumericColumn,
-    TablePreprocessing,
-)
+from mcdrop.data.preprocessing import ArrayPreprocessing
 from mcdrop.errors import DataError
 from mcdrop.scoring import rows as block_sizes
 from mcdrop.scoring.lines import records, runs
 from mcdrop.scoring.places import find
 from mcdrop.scoring.rows import CHUNK, sift
 from mcdrop.scoring.sources import Sources
+from tests.forms import ARRAYS, IMAGE, STREAMED, TABLE, TABLES, pixels, write
 
-IMAGE = ArrayPreprocessing(shape=(2, 3), scale=1 / 255, mean=0, std=1)
-NUMERIC = tuple(NumericColumn(name=n, mean=0, std=1, missing=True) for n in ("age", "size"))
-CODE = CategoricalColumn(name="code", categories=("007", "8"), unknown=True, missing=True)
-TABLE = TablePreprocessing(numeric=NUMERIC, categorical=(CODE,))
-NUMBERS = TablePreprocessing(numeric=NUMERIC, categorical=())
-FORMS = [
-    *("a.csv", "a.parquet", "lists.parquet", "fixed.pq", "a.npy", "a.npz", "compressed.npz"),
-    *("columns.npz", "images.npy", "a.jsonl", "lists.jsonl", "bare.jsonl", "a.arrow", "b.feather"),
-    "stream.arrows",
-]
-
-
-def pixels(rows: int) -> np.ndarray:
-    return np.arange(rows * 6).reshape(rows, 6) % 251
-
-
-def write(path, x):
-    """Write (N, 6) pixels in the form the path's name asks for."""
-    table = pa.table({f"p{i}": column for i, column in enumerate(x.T)})
-    if path.name in {"lists.parquet", "lists.jsonl"}:
-        table = pa.table({"x": x.tolist()})
-    elif path.name == "fixed.pq":
-        flat = pa.array(x.reshape(-1).astype(np.uint8))
-        table = pa.table({"x": pa.FixedSizeListArray.from_arrays(flat, 6)})
-    if path.suffix in {".parquet", ".pq"}:
-        pq.write_table(table, path, row_group_size=7)
-    elif path.suffix == ".csv":
-        pa_csv.write_csv(table, path)
-    elif path.suffix == ".jsonl":
-        lines = x.tolist() if path.name == "bare.jsonl" else table.to_pylist()
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    elif path.suffix == ".npy":
-        np.save(path, x.reshape(-1, 2, 3).astype(np.uint8) if path.name == "images.npy" else x)
-    elif path.suffix == ".npz":
-        save = np.savez_compressed if path.name == "compressed.npz" else np.savez
-        save(path, x=np.asfortranarray(x) if path.name == "columns.npz" else x, id=range(len(x)))
-    elif path.suffix == ".arrows":
-        with pa.ipc.new_stream(str(path), table.schema) as writer:
-            writer.write_table(table, max_chunksize=7)
-    else:
-        feather.write_feather(table, path, chunksize=7)
-    return path
+FORMS = [*TABLES, *ARRAYS, *STREAMED]
 
 
 def read(path, preprocessing=IMAGE, keep=(), skip=()):
