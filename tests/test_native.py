@@ -101,6 +101,21 @@ def test_weights_that_are_not_kept_give_the_same(monkeypatch):
     assert_same(got.predict(x), want, rtol=1e-6, atol=1e-7)
 
 
+def test_few_rows_do_not_wait_for_weights_that_are_not_kept(monkeypatch):
+    def thin(*_):
+        raise AssertionError("weights were gathered")
+
+    network, x = mlp((20, 200, 200, 5), (0.0, 0.5, 0.5)), rows(20, 20)
+    want = Posterior(network, 70, precision="float32").predict(x)
+    monkeypatch.setattr("mcdrop.engine._KEPT", 0)
+    monkeypatch.setattr("mcdrop.engine._SLAB", 50_000)
+    monkeypatch.setattr("mcdrop.engine.packing.Packing.thin", thin)
+    got = Posterior(network, 70, precision="float32")
+    assert_same(got.predict(x), want, rtol=1e-6, atol=1e-7)
+    with pytest.raises(AssertionError, match="gathered"):
+        got.predict(rows(400, 20))
+
+
 def numbers(posterior, x):
     """All statistics of rows, side by side (B, ...)."""
     answer = posterior.predict(x)
