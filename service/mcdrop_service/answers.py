@@ -99,8 +99,8 @@ def encode(
 
 def _check_fields(ask: Ask, card: Card) -> None:
     known = columns.names(card)
-    unknown = next((name for name in ask.fields or () if name not in known), None)
-    if unknown is not None:
+    if ask.fields is not None and not known >= set(ask.fields):
+        unknown = next(name for name in ask.fields if name not in known)
         raise InputError(
             f"fields: got {unknown[:80]!r}, wanted some of {', '.join(known)} of a {card.task}"
         )

@@ -4,7 +4,7 @@ Knows which fields an answer's rows have, and how each is drawn from the predict
 at once. Refuses to know asks, networks and JSON's text.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from math import isfinite
 from typing import Any
 
@@ -19,9 +19,9 @@ __all__ = ["encode", "names"]
 Column = Callable[[Any, Card], list[Any]]
 
 
-def names(card: Card) -> tuple[str, ...]:
-    """The fields of a row of this model's answers."""
-    return tuple(_CLASS_COLUMNS if card.task == "classification" else _VALUE_COLUMNS)
+def names(card: Card) -> Set[str]:
+    """The fields of a row of this model's answers, in their order."""
+    return (_CLASS_COLUMNS if card.task == "classification" else _VALUE_COLUMNS).keys()
 
 
 def encode(found: Predictions, card: Card, wanted: Sequence[str] | None) -> list[dict[str, Any]]:

@@ -177,7 +177,8 @@ class Worker:
             statistics, start = answers.evaluate(tasks[0].job, x), 0
             for group in layouts.values():
                 end = start + sum(len(task.job.x) for task in group)
-                self._reply(group, statistics.rows(slice(start, end)))
+                alone = len(layouts) == 1
+                self._reply(group, statistics if alone else statistics.rows(slice(start, end)))
                 start = end
         except Exception as error:
             if len(tasks) == 1:
