@@ -220,6 +220,14 @@ def test_models_prints_whole_numbers_where_no_terminal_is_too_narrow(tmp_path: P
         assert f"{value:.4f}" in text
 
 
+def test_info_says_what_computes_on_a_gpu_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "GPU 9000")
+    for missing, said in (("no compiler", "engine torch: no compiler"), (None, "engine triton")):
+        monkeypatch.setattr("mcdrop.engine.fused.lacking", lambda device, m=missing: m)
+        assert f"GPU 9000, {said}" in invoke("info")[1]
+
+
 def test_info_says_what_computes_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MCDROP_ENGINE", "torch")
     code, text = invoke("info")

@@ -11,7 +11,7 @@ from mcdrop.cli.console import show
 
 __all__ = ["info"]
 
-_PACKAGES = ("mcdrop", "torch", "numpy", "litserve", "ray")
+_PACKAGES = ("mcdrop", "torch", "triton", "numpy", "litserve", "ray")
 _FEATURES = ("avx2", "fma3", "avx512_f", "avx512_bf16", "avx512_vnni", "amx_bf16", "neon")
 
 
@@ -31,8 +31,21 @@ def info() -> None:
     table.add_row("threads", f"{torch.get_num_threads()} of {os.cpu_count()} processors")
     table.add_row("processor", str(features.get("cpu_name", platform.machine())))
     table.add_row("features", " ".join(name for name in _FEATURES if features.get(name)))
-    table.add_row("gpu", torch.cuda.get_device_name() if torch.cuda.is_available() else "none")
+    table.add_row("gpu", _gpu())
     show(table)
+
+
+def _gpu() -> str:
+    """Which GPU there is, and what computes on it, and why."""
+    import torch
+
+    from mcdrop.engine.fused import lacking
+
+    if not torch.cuda.is_available():
+        return "none"
+    missing = lacking(torch.device("cuda"))
+    engine = "engine triton" if missing is None else f"engine torch: {missing}"
+    return f"{torch.cuda.get_device_name()}, {engine}"
 
 
 def _version(package: str) -> str:
