@@ -166,7 +166,8 @@ def main() -> None:
 def measure(cases: dict[str, Callable[[Tensor], object]], rows: int) -> dict[str, float]:
     """Seconds a call of so many rows."""
     x = torch.randn(rows, NETWORKS[NETWORK][0][0])
-    return interleave({name: partial(case, x) for name, case in cases.items()}, rounds=5)
+    calls = {name: partial(case, x) for name, case in cases.items()}
+    return interleave(calls, rounds=3 if rows > 256 else 5)
 
 
 if __name__ == "__main__":
