@@ -3,8 +3,8 @@
 Each server runs in turn, the others stopped by SIGSTOP; a load generator beside it keeps 64
 connections busy, or one. Rounds are interleaved and medians reported, because both share the
 machine with whatever else runs on it; where the system lets it, what is measured goes before that.
-`cpu` is the server's processor time a request, which other programs change least. Of the stock
-application, the best of its batching settings counts. Bodies: JSON of 784 numbers, or their float32
+`cpu` is the server's processor time a request, which other programs change least, and `load` that
+of the generator, which runs on the same cores. Of the stock application, the best of its batching settings counts. Bodies: JSON of 784 numbers, or their float32
 bytes; answers: JSON of class and confidence.
 """
 
@@ -138,7 +138,7 @@ def compare(
             seen[name].append(measure(server, request, connections, seconds))
     rows = []
     for name, turns in seen.items():
-        figures = ("rate", "p50", "p99", "cpu")
+        figures = ("rate", "p50", "p99", "cpu", "load")
         medians = {k: statistics.median(turn[k] for turn in turns) for k in figures}
         failed = sum(turn["failed"] for turn in turns)
         rows.append({"server": name, "connections": connections, **medians, "failed": failed})
