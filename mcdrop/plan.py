@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from mcdrop.errors import NetworkError
 
-__all__ = ["ELEMENTWISE", "Layout", "Stage", "read_layout", "stamp", "try_trunk"]
+__all__ = ["ELEMENTWISE", "Layout", "Stage", "Stamp", "read_layout", "try_trunk"]
 
 ELEMENTWISE: tuple[type[nn.Module], ...] = (
     nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU,
@@ -74,21 +74,42 @@ class Layout:
     device: torch.device
 
 
-def stamp(network: nn.Module) -> tuple[object, ...]:
+class Stamp:
     """What changes when a weight, buffer, dropout rate or module is changed or replaced.
 
-    Changes through ``tensor.data`` leave no trace in PyTorch and are not seen.
+    Changes through ``tensor.data`` leave no trace in PyTorch and are not seen. Every answer asks,
+    so where to look is found in advance.
+
+    Args:
+        network: as it is now.
     """
-    found: list[object] = []
-    modules = [network]
-    for module in modules:  # by their dictionaries: five times as fast as parameters(), buffers()
-        own = module.__dict__
-        found += (id(module), own.get("p"))
-        for tensor in (*own["_parameters"].values(), *own["_buffers"].values()):
-            if tensor is not None:
-                found += (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version)
-        modules += [child for child in own["_modules"].values() if child is not None]
-    return tuple(found)
+
+    def __init__(self, network: nn.Module) -> None:
+        modules = self._modules = [network]  # held, and tensors too: their ids stay theirs
+        for module in modules:
+            modules += [child for child in module._modules.values() if child is not None]
+        self._places = [
+            place
+            for module in modules
+            for place in (module._parameters, module._buffers, module._modules)
+        ]
+        tensors = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values())]
+        self._tensors = [tensor for tensor in tensors if tensor is not None]
+        self._counting = [tensor for tensor in self._tensors if not tensor.is_inference()]
+        self._rates = [module.__dict__ for module in modules if "p" in module.__dict__]
+        self._seen = self._look()
+
+    def fits(self, network: nn.Module) -> bool:
+        """Whether ``network`` is the same, and all in it as it was."""
+        return network is self._modules[0] and self._look() == self._seen
+
+    def _look(self) -> tuple[list[Any], ...]:
+        return (
+            [id(value) for place in self._places for value in place.values()],
+            [tensor.data_ptr() for tensor in self._tensors],
+            [tensor._version for tensor in self._counting],
+            [own.get("p") for own in self._rates],
+        )
 
 
 def read_layout(network: nn.Module) -> Layout:

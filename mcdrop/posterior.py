@@ -20,7 +20,7 @@ from mcdrop.engine.answers import Reading, Statistics, Task, join
 from mcdrop.engine.passes import Passes
 from mcdrop.engine.rows import LEAST, checked, padded, spans, through_trunk
 from mcdrop.errors import InputError
-from mcdrop.plan import Layout, read_layout, stamp, try_trunk
+from mcdrop.plan import Layout, Stamp, read_layout, try_trunk
 
 __all__ = ["Posterior"]
 
@@ -106,7 +106,7 @@ class Posterior:
         )
         self._masks = Masks(self.seed, masks)
         self._lock = threading.Lock()
-        self._engine, self._stamp = self._start(), stamp(network)
+        self._engine, self._stamp = self._start(), Stamp(network)
         self._tried: Layout | None = None
 
     @property
@@ -221,7 +221,7 @@ class Posterior:
     def _current(self) -> Engine:
         """The engine of the network as it is now."""
         with self._lock:
-            now = stamp(self.network)
-            if now != self._stamp:
+            if not self._stamp.fits(self.network):
+                now = Stamp(self.network)  # first, so that a change meanwhile is noticed later
                 self._engine, self._stamp = self._start(), now
             return self._engine

@@ -70,7 +70,7 @@ struct Layer {  // a layer that every pass computes
     const int32_t* units;  // thin: inputs that enter, pass after pass
     const int64_t* starts;  // thin: (passes + 1), where the units of a pass start
     uint32_t* packed;       // thin: weights of all passes, as `mcdrop_pack` leaves them
-    const float* columns;   // alone: the weight in panels as above, rounded as products are
+    const uint32_t* columns;  // alone: [input][word], floats of all outputs as `unfold` reads them
     const uint64_t* bits;   // alone: [row, if each has its own][pass][word], inputs that enter
     int64_t relu;           // whether a ReLU follows
 };
@@ -633,7 +633,7 @@ struct Lists {
     void plan(Arena& arena, const Network& net) {
         int64_t widest = 0;
         for (int64_t j = 0; j < net.depth; j++) widest = std::max(widest, net.layers[j].inputs);
-        arena.plan(list, PASSES * widest);
+        arena.plan(list, PASSES * widest + 16);
         arena.plan(starts, PASSES + 1);
         arena.plan(live, (widest + 63) / 64);
     }
@@ -645,11 +645,9 @@ struct Lists {
         for (int64_t pass = 0; pass < passes; pass++) {
             starts[pass] = next - list;
             if (pass == 0 || step) find_live(state + pass * step, layer.inputs);
-            for (int64_t word = 0; word < count; word++) {
-                uint64_t left = live[word] & (bits ? bits[pass * count + word] : ~0ull);
-                for (; left; left &= left - 1)
-                    *next++ = int32_t(64 * word + __builtin_ctzll(left));
-            }
+            for (int64_t word = 0; word < count; word++)
+                next = expand(live[word] & (bits ? bits[pass * count + word] : ~0ull), word * 64,
+                              layer.inputs, next);
         }
         starts[passes] = next - list;
     }
@@ -660,25 +658,64 @@ struct Lists {
                 live[word] |= lanes((Words)(load(x + word * 64 + i) != Floats{})) << i;
         }
     }
+    // Append the places of bits, the first of which is that of input `k`.
+    static int32_t* expand(uint64_t bits, int64_t k, int64_t inputs, int32_t* next) {
+#ifdef __AVX512F__  // no branch depends on the bits, which nothing could foretell
+        const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        for (int64_t end = std::min(k + 64, inputs); k < end; k += 16, bits >>= 16) {
+            const __m512i places = _mm512_add_epi32(first, _mm512_set1_epi32(int32_t(k)));
+            _mm512_storeu_si512(next, _mm512_maskz_compress_epi32(__mmask16(bits), places));
+            next += __builtin_popcount(uint32_t(bits & 0xffff));
+        }
+#else
+        for (; bits; bits &= bits - 1) *next++ = int32_t(k + __builtin_ctzll(bits));
+#endif
+        return next;
+    }
 };
 
-// R panels of outputs of some passes, [pass][output, rounded up].
-template <int R, bool HALF>
+// Words of a column. In bfloat16 each is an output of one panel and, in its upper half, one of the
+// next panel.
+template <bool HALF>
+int64_t column_words(const Layer& layer) {
+    return HALF ? (padded(layer.outputs) + WIDTH) / (2 * WIDTH) * WIDTH : padded(layer.outputs);
+}
+
+// The floats of panel r, counted from an even one.
+template <bool HALF>
+inline Floats unfold(const uint32_t* w, int r) {
+    if (!HALF) return load(w + r * WIDTH);
+    const Words both = (Words)load(w + r / 2 * WIDTH);
+    return (Floats)(r % 2 ? both & 0xffff0000u : both << 16);
+}
+
+// R panels of outputs of P passes, [pass][output, rounded up].
+template <int R, int P, bool HALF>
 void column_tile(const Layer& layer, int64_t panel, const float* from, const float* state,
-                 int64_t step, const Lists& lists, int64_t passes, bool last, float* out) {
-    const float* w = layer.columns + panel * layer.inputs * WIDTH;
-    for (int64_t pass = 0; pass < passes; pass++, state += step) {
-        Floats sum[R];
-        EACH for (int r = 0; r < R; r++) sum[r] = load(from + (panel + r) * WIDTH);
-        for (int64_t n = lists.starts[pass]; n < lists.starts[pass + 1]; n++) {
-            const int64_t k = lists.list[n];
-            EACH for (int r = 0; r < R; r++)
-                sum[r] = load(w + (r * layer.inputs + k) * WIDTH) * state[k] + sum[r];
-        }
+                 int64_t step, const Lists& lists, int64_t pass, bool last, float* out) {
+    const int64_t words = column_words<HALF>(layer);
+    const uint32_t* w = layer.columns + (HALF ? panel / 2 : panel) * WIDTH;
+    Floats sum[P][R];
+    int64_t common = layer.inputs;
+    EACH for (int p = 0; p < P; p++) {
+        EACH for (int r = 0; r < R; r++) sum[p][r] = load(from + (panel + r) * WIDTH);
+        common = std::min(common, lists.starts[pass + p + 1] - lists.starts[pass + p]);
+    }
+    const auto add = [&](int p, int64_t n) {
+        const int64_t k = lists.list[lists.starts[pass + p] + n];
+        const float x = state[(pass + p) * step + k];
+        EACH for (int r = 0; r < R; r++)
+            sum[p][r] = unfold<HALF>(w + k * words, r) * x + sum[p][r];
+    };
+    for (int64_t n = 0; n < common; n++)
+        EACH for (int p = 0; p < P; p++) add(p, n);
+    EACH for (int p = 0; p < P; p++) {
+        for (int64_t n = common; n < lists.starts[pass + p + 1] - lists.starts[pass + p]; n++)
+            add(p, n);
         EACH for (int r = 0; r < R; r++) {
-            if (layer.relu) sum[r] = larger(Floats{}, sum[r]);
-            store(out + pass * padded(layer.outputs) + (panel + r) * WIDTH,
-                  HALF && !last ? rounded(sum[r]) : sum[r]);
+            if (layer.relu) sum[p][r] = larger(Floats{}, sum[p][r]);
+            store(out + (pass + p) * padded(layer.outputs) + (panel + r) * WIDTH,
+                  HALF && !last ? rounded(sum[p][r]) : sum[p][r]);
         }
     }
 }
@@ -686,8 +723,14 @@ void column_tile(const Layer& layer, int64_t panel, const float* from, const flo
 template <int R, bool HALF>
 void run_columns(const Layer& layer, int64_t panel, const float* from, const float* state,
                  int64_t step, const Lists& lists, int64_t passes, bool last, float* out) {
-    for (; panel + R <= padded(layer.outputs) / WIDTH; panel += R)
-        column_tile<R, HALF>(layer, panel, from, state, step, lists, passes, last, out);
+    constexpr int P = TILE / R;  // additions must not wait for each other
+    for (; panel + R <= padded(layer.outputs) / WIDTH; panel += R) {
+        int64_t pass = 0;
+        for (; pass + P <= passes; pass += P)
+            column_tile<R, P, HALF>(layer, panel, from, state, step, lists, pass, last, out);
+        for (; pass < passes; pass++)
+            column_tile<R, 1, HALF>(layer, panel, from, state, step, lists, pass, last, out);
+    }
     if constexpr (R > 1)
         run_columns<R / 2, HALF>(layer, panel, from, state, step, lists, passes, last, out);
 }
@@ -731,7 +774,7 @@ struct Alone {
             const uint64_t* bits = layer.bits;
             if (bits) bits += mask * ((layer.inputs + 63) / 64);
             lists.make(layer, bits, in, step, count);
-            run_columns<TILE / 2, HALF>(layer, 0, j == 0 && net.taken ? base : layer.bias, in, step,
+            run_columns<TILE, HALF>(layer, 0, j == 0 && net.taken ? base : layer.bias, in, step,
                                     lists, count, j + 1 == net.depth, state[j % 2]);
             in = state[j % 2], step = padded(layer.outputs);
         }

@@ -87,7 +87,7 @@ class Native:
         self._lock = threading.Lock()
         self._kept: dict[bool, NetworkArgs] = {}
         self._first: tuple[int, NetworkArgs] = 0, NetworkArgs()
-        self.outputs = len(layers[-1].bias)
+        self.outputs, self._group = len(layers[-1].bias), group_size(samples)
 
     def under(self, masks: Masks) -> "Native":
         """The same network under other masks of the same kind."""
@@ -120,11 +120,11 @@ class Native:
             MemoryError: there is no room for the activations of some hundred rows.
         """
         count, lists = x.shape[0], 3 * (temperature is not None)
-        out: Array = np.empty(count * (4 * self.outputs + lists))
-        rows = self._rows(count, temperature, group_size(self._samples))
-        rows.statistics, rows.start = out.ctypes.data, self._trunk if started else 0
+        out = torch.empty(count * (4 * self.outputs + lists), dtype=torch.float64)
+        rows = self._rows(count, temperature, self._group)
+        rows.statistics, rows.start = out.data_ptr(), self._trunk if started else 0
         self._run(x, place, range(self._samples), rows)
-        return out
+        return out.numpy()
 
     def sums(
         self, hidden: Tensor, temperature: float | None, passes: range, rows: range, size: int
@@ -170,10 +170,13 @@ class Native:
         for start in range(0, whole, self._span):
             count = min(self._span, whole - start)
             part = x if count == whole else x[start : start + count]
-            part = part.to(torch.float32).contiguous()
-            if part.data_ptr() % 4:
+            if not (part.dtype == torch.float32 and part.is_cpu and part.is_contiguous()):
+                part = part.to("cpu", torch.float32).contiguous()
+            at = part.data_ptr()
+            if at % 4:
                 part = part.clone()
-            rows.input, rows.place, rows.count = part.data_ptr(), start, count
+                at = part.data_ptr()
+            rows.input, rows.place, rows.count = at, start, count
             where = range(place + start, place + start + count)
             for network, span in self._networks(alone, where, passes, rows):
                 rows.begin, rows.end = span.start, span.stop
@@ -230,7 +233,9 @@ class Native:
     def _share(self, network: NetworkArgs, rows: RowsArgs, width: int) -> None:
         """Share rows out over as many threads as PyTorch is set to use."""
         count = rows.count
-        threads = min(torch.get_num_threads(), count // _ROWS)
+        threads = count // _ROWS
+        if threads > 1:
+            threads = min(torch.get_num_threads(), threads)
         if threads <= 1:
             return _check(
                 self._kernel.mcdrop_run(ctypes.addressof(network), ctypes.addressof(rows))

@@ -82,8 +82,7 @@ class Packing:
     def alone(self, bits: Sequence[Array | None], samples: int) -> NetworkArgs:
         """Passes for few rows, or for rows that have their own; ``bits`` as `bits` makes them."""
         if not self._columns:
-            dtype = torch.bfloat16 if self._reduced else torch.float32
-            self._columns = [self._panels(weight.to(dtype).float()) for weight in self._weights]
+            self._columns = [self._column_words(weight) for weight in self._weights]
         network, parts = self._network(samples)
         for part, columns, words in zip(parts, self._columns, bits, strict=True):
             part.columns = _address(network.held, columns)
@@ -128,6 +127,18 @@ class Packing:
         """(O, I) to (O / width, rounded up, I, width)."""
         full = np.pad(weight.numpy(), ((0, -len(weight) % self._width), (0, 0)))
         return np.ascontiguousarray(full.reshape(-1, self._width, full.shape[1]).swapaxes(1, 2))
+
+    def _column_words(self, weight: Tensor) -> Array:
+        """(O, I) to (I, words): floats, or bfloat16 of one panel of outputs beside the next."""
+        panels = 2 if self._reduced else 1
+        full = np.pad(
+            weight.T.contiguous().numpy(), ((0, 0), (0, -len(weight) % (panels * self._width)))
+        )
+        if not self._reduced:
+            return full
+        halves = torch.from_numpy(full).bfloat16().view(torch.int16).numpy().view(np.uint16)
+        pairs = halves.reshape(len(full), -1, 2, self._width).astype(np.uint32)
+        return (pairs[:, :, 0] | pairs[:, :, 1] << np.uint32(16)).reshape(len(full), -1)
 
     def _padded(self, bias: Tensor) -> Array:
         return np.pad(bias.numpy(), (0, -len(bias) % self._width))

@@ -45,7 +45,8 @@ def checked(x: ArrayLike | Tensor, layout: Layout) -> Tensor:
             x = np.asarray(x)
             fit = x.flags.writeable and all(stride >= 0 for stride in x.strides)
             x = x if fit else x.copy()
-        rows = torch.as_tensor(x).detach()
+        rows = torch.as_tensor(x)
+        rows = rows.detach() if rows.requires_grad else rows
     except (TypeError, ValueError) as error:
         raise InputError(f"x is no array of numbers ({error}): give rows of features") from None
     if rows.dim() < 2 or rows.is_complex():
@@ -53,7 +54,7 @@ def checked(x: ArrayLike | Tensor, layout: Layout) -> Tensor:
             f"got x of shape {tuple(rows.shape)}, wanted (rows, features): one row is x[None]"
         )
     if layout.width is not None:
-        rows = rows.flatten(1)
+        rows = rows if rows.dim() == 2 else rows.flatten(1)
         if rows.shape[1] != layout.width:
             raise InputError(f"got rows of {rows.shape[1]} features, wanted {layout.width}")
     if not math.isfinite(rows.sum().item()) and not torch.isfinite(rows).all():
