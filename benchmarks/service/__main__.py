@@ -4,8 +4,9 @@ Each server runs in turn, the others stopped by SIGSTOP; a load generator beside
 connections busy, or one. Rounds are interleaved and medians reported, because both share the
 machine with whatever else runs on it; where the system lets it, what is measured goes before that.
 `cpu` is the server's processor time a request, which other programs change least, and `load` that
-of the generator, which runs on the same cores. Of the stock application, the best of its batching settings counts. Bodies: JSON of 784 numbers, or their float32
-bytes; answers: JSON of class and confidence.
+of the generator, which runs on the same cores. Of the stock application, the best of its batching
+settings counts. Bodies: JSON of 784 numbers, or their float32 bytes; answers: JSON of class and
+confidence.
 """
 
 import contextlib
