@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mcdrop.data.preprocessing import ArrayPreprocessing, Preprocessing
 from mcdrop.errors import DataError
@@ -54,6 +54,8 @@ class PictureSource:
                 try:
                     pixels.append(self._read(file))
                     names.append(file.name)
+                except UnidentifiedImageError:
+                    bad.append(Rejected(file.name, 0, "no picture of any kind that is known", ""))
                 except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                     bad.append(Rejected(file.name, 0, f"no picture that can be read: {error}", ""))
             kept = carried(pa.table({}), np.zeros(len(names), np.int64), names)

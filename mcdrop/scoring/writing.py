@@ -44,6 +44,8 @@ def check_output(output: str, kind: Format | None) -> tuple[Format, bool]:
     """
     if kind not in {None, *get_args(Format)}:
         raise DataError(f"format {kind!r} is none that can be written: give {get_args(Format)}")
+    if output == "-":
+        raise DataError("standard output cannot be written: give a file or a folder")
     path = Path(output.rstrip("/"))
     if not output.endswith("/") and path.suffix.lower() in _SUFFIXES:
         found = _SUFFIXES[path.suffix.lower()]

@@ -44,7 +44,7 @@ def context():
     """Processes that are forked from one that has imported everything: each starts at once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["mcdrop.scoring", "mcdrop.predictor", "tests.test_scoring_once"]
+        ["mcdrop.scoring", "mcdrop.predictor", "tests.scoring.test_once"]
     )
     return context
 
@@ -188,6 +188,32 @@ def test_what_is_done_is_not_done_again(predictor, source, tmp_path, monkeypatch
     assert summary.resumed == 3 * CHUNK
     assert sum(asked) == summary.rows - 3 * CHUNK + 2  # two of the bad rows lie before
     assert summary.rows + summary.rejected == (CHUNKS - 1) * CHUNK + 500
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("s.parquet", {"keep": ["_file", "_row"]}),
+        ("s.csv", {"mc_error": True}),
+        ("s.jsonl", {}),
+        ("s.arrow", {"samples": "auto", "tolerance": 0.2}),
+        ("s", {"format": "jsonl"}),
+        ("s.parquet", {"top": 30, "by": "total"}),
+    ],
+)
+def test_every_kind_of_output_goes_on_to_the_same_bytes(
+    predictor, source, tmp_path, name, options
+) -> None:
+    options = {"samples": 2} | options
+    stopped(predictor, source, tmp_path / name, **options)
+    summary = score(predictor, source, tmp_path / name, on_error="skip", **options)
+    assert summary.resumed == 3 * CHUNK
+    (tmp_path / "whole").mkdir()
+    score(predictor, source, tmp_path / "whole" / name, on_error="skip", **options)
+    files = [path.relative_to(tmp_path / "whole") for path in (tmp_path / "whole").rglob("*.*")]
+    assert files
+    for file in files:
+        assert (tmp_path / file).read_bytes() == (tmp_path / "whole" / file).read_bytes(), file
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Scoring files, whatever their format, place and fate."""
