@@ -33,7 +33,7 @@ def serving(
             [*program, "serve", "--repository", repository, "--port", str(port)],
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **variables},
+            env=environment() | variables,
         )
         try:
             _wait_until_healthy(url, process, log)
@@ -45,6 +45,11 @@ def serving(
             finally:
                 process.kill()
                 process.wait()
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, but for the folder where it counts: a server has its own."""
+    return {name: v for name, v in os.environ.items() if name != "PROMETHEUS_MULTIPROC_DIR"}
 
 
 def _wait_until_healthy(url: str, process: "subprocess.Popen[bytes]", log: TextIO) -> None:
@@ -77,6 +82,7 @@ def running(
             [*command, "--port", str(port), *options],
             stdout=log,
             stderr=log,
+            env=environment(),
             start_new_session=True,
         )
         try:

@@ -303,6 +303,7 @@ def test_a_worker_killed_on_the_way_is_replaced_and_its_request_answered(
         answers = [job.result() for job in work]
     assert [answer.status_code for answer in answers] == [200] * 4
     wait_for(client, 200)
+    assert client.post("/predict", json=TINY).status_code == 200  # ready, and no sooner said so
     assert worker_of(session) != first
 
 

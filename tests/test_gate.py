@@ -96,7 +96,7 @@ def test_unknown_encodings_are_refused() -> None:
     assert (answer.status_code, "gzip" in answer.json()["detail"]) == (415, True)
 
 
-@pytest.mark.parametrize("path", ["/predict", "/other"])
+@pytest.mark.parametrize("path", ["/predict", "/predict/stream", "/other"])
 def test_large_bodies_do_not_pass(path: str) -> None:
     assert ask(path, most=1000, content=b" " * 1000, headers=JSON).status_code != 413
     assert ask(path, most=1000, content=b" " * 1001, headers=JSON).status_code == 413

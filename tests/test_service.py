@@ -529,7 +529,6 @@ def test_a_server_that_is_killed_leaves_nothing_behind(
     place = tmp_path / "t"
     place.mkdir()
     monkeypatch.setenv("TMPDIR", str(place))
-    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)  # of this process's own metrics
     with running(tmp_path) as (server, http, _):
         wait_for(http, 200)
         assert len(children(server.pid)) >= 3
