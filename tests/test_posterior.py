@@ -714,3 +714,18 @@ def test_blocks_need_shared_masks():
         Posterior(mlp(*CLASSIFIER), masks="independent", block=4)
     with pytest.raises(InputError, match="block"):
         Posterior(mlp(*CLASSIFIER), block=0)
+
+
+@pytest.mark.parametrize("masks", ["shared", "independent"])
+def test_linear_layers_over_the_last_of_several_axes(masks, monkeypatch):
+    """A trunk may leave more axes than a kernel takes; its units drop one by one all the same."""
+    torch.manual_seed(0)
+    modules = nn.Conv1d(1, 4, 3), nn.Dropout(0.5), nn.Linear(8, 3), nn.ReLU(), nn.Linear(3, 2)
+    network, x = nn.Sequential(*modules), torch.randn(5, 1, 10)
+    got = Posterior(network, 40, masks=masks).predict(x)
+    monkeypatch.setenv("MCDROP_ENGINE", "torch")
+    want = Posterior(network, 40, masks=masks)
+    assert want.engine == "torch"
+    np.testing.assert_allclose(got.mean, want.predict(x).mean, rtol=1e-5, atol=1e-6)
+    outputs = want.sample(x)
+    np.testing.assert_allclose(got.mean, outputs.mean(axis=0), rtol=1e-5, atol=1e-6)

@@ -76,12 +76,14 @@ class Passes:
         if self.engine.trunk_too:
             return self._told(native, rows, 0)
         blocks = spans(len(rows), self.engine.rows)
-        return join(
-            [
-                self._told(native, self._hidden(rows[b.start : b.stop])[: len(b)], b.start)
-                for b in blocks
-            ]
-        )
+        return join([self._begun(native, rows[b.start : b.stop], b) for b in blocks])
+
+    def _begun(self, native: Native | Fused, rows: Tensor, span: range) -> Statistics:
+        """Likewise for a block of rows that PyTorch's trunk makes rows of units of, or else."""
+        hidden = self._hidden(rows)
+        if hidden.dim() != 2:
+            return next(self._block(rows, span, (self.samples,)))
+        return self._told(native, hidden[: len(span)], span.start)
 
     def _told(self, native: Native | Fused, rows: Tensor, place: int) -> Statistics:
         temperature, started = self.reading.scale(native.outputs), not self.engine.trunk_too
