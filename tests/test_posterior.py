@@ -131,12 +131,13 @@ def test_every_way_of_evaluating_gives_the_same_passes(shape, samples, count, ac
     np.testing.assert_allclose(got.epistemic, want.var(axis=0), rtol=1e-3, atol=1e-5)
 
 
-def test_bfloat16_errs_far_less_than_the_passes_do():
+@pytest.mark.parametrize("masks", ["shared", "independent"])
+def test_bfloat16_errs_far_less_than_the_passes_do(masks):
     """Systematic error of the mean, in Monte Carlo standard errors at T = 100."""
     network, x = mlp((64, 128, 96, 10), (0.0, 0.3, 0.5)), rows(200, 64)
     pairs = [
         [
-            Posterior(network, 100, seed=seed, precision=precision).predict(x).mean
+            Posterior(network, 100, seed=seed, precision=precision, masks=masks).predict(x).mean
             for precision in ("auto", "float32")
         ]
         for seed in range(12)

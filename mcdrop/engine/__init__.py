@@ -57,7 +57,8 @@ class Engine:
 
     bfloat16 products (float32 accumulation) are used for classification only, where the processor
     has them and `precision` is "auto". Their error is then .03-.04 of the Monte Carlo standard
-    error of the mean of 100 passes; in a regression with low rates it would be .1-.3. The choice
+    error of the mean of 100 passes (.01-.02 with masks of rows' own, in the kernel; PyTorch has
+    float32 there); in a regression with low rates it would be .1-.3. The choice
     depends on the network and on T, never on the rows, so that a row is answered the same in any
     company.
 
@@ -102,7 +103,8 @@ class Engine:
         if layers is not None and self.finishes:
             self.native = self._start_fused(layers, samples, reduced=reduced)
         elif layers is not None:
-            self.native = self._start_native(layers, samples)
+            own = not masks.shared and reduced and suits((), layers, reduced=True)
+            self.native = self._start_native(layers, samples, reduced=self._reduced or own)
 
     def _start_fused(self, layers: Sequence[Layer], samples: int, *, reduced: bool) -> Fused | None:
         """The GPU's kernel, where the network fits on a chip."""
@@ -111,15 +113,17 @@ class Engine:
         fused = Fused(layers, self._masks, samples, reduced=reduced)
         return fused if fused.runs() else None
 
-    def _start_native(self, layers: Sequence[Layer], samples: int) -> Native | None:
+    def _start_native(
+        self, layers: Sequence[Layer], samples: int, *, reduced: bool
+    ) -> Native | None:
         """The kernel's way, where it can go it; `trunk_too` says from where on."""
         trunk = linear_trunk(self.layout)
-        self.trunk_too = trunk is not None and suits(trunk, layers, reduced=self._reduced)
-        if not self.trunk_too and not suits((), layers, reduced=self._reduced):
+        self.trunk_too = trunk is not None and suits(trunk, layers, reduced=reduced)
+        if not self.trunk_too and not suits((), layers, reduced=reduced):
             return None
         slab = samples if self._keep else max(1, int(_SLAB // self._bytes))
         before = (trunk or ()) if self.trunk_too else ()
-        return Native(before, layers, self._masks, samples, reduced=self._reduced, slab=slab)
+        return Native(before, layers, self._masks, samples, reduced=reduced, slab=slab)
 
     def under(self, masks: Masks) -> "Engine":
         """The same engine under other masks of the same kind."""
