@@ -101,17 +101,20 @@ class Engine:
         self.native: Native | Fused | None = None
         self.finishes = lacking(layout.device) is None
         if layers is not None and self.finishes:
-            self.native = self._start_fused(layers, samples, reduced=reduced)
+            temperature = 1.0 if classification else None
+            self.native = self._start_fused(layers, samples, temperature, reduced=reduced)
         elif layers is not None:
             own = not masks.shared and reduced and suits((), layers, reduced=True)
             self.native = self._start_native(layers, samples, reduced=self._reduced or own)
 
-    def _start_fused(self, layers: Sequence[Layer], samples: int, *, reduced: bool) -> Fused | None:
+    def _start_fused(
+        self, layers: Sequence[Layer], samples: int, temperature: float | None, *, reduced: bool
+    ) -> Fused | None:
         """The GPU's kernel, where the network fits on a chip."""
         if not fits(layers, reduced=reduced):
             return None
         fused = Fused(layers, self._masks, samples, reduced=reduced)
-        return fused if fused.runs() else None
+        return fused if fused.runs(temperature) else None
 
     def _start_native(
         self, layers: Sequence[Layer], samples: int, *, reduced: bool
