@@ -116,5 +116,5 @@ def _check_width(names: Sequence[str], features: int) -> None:
     if len(names) != features:
         raise DataError(
             f"{len(names)} columns, wanted exactly the {features} of a row: leave out every other "
-            f"column, or keep it by --keep (it has {list_names(names, 5)})"
+            f"column, or name it by --keep, with '*' too (it has {list_names(names, 5)})"
         )

@@ -5,6 +5,7 @@ import io
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import time
@@ -303,6 +304,33 @@ def test_a_full_disk_is_told_and_what_is_done_is_kept(
         score(predictor, source, output, samples=2, on_error="skip")
     monkeypatch.undo()
     assert score(predictor, source, output, samples=2, on_error="skip").resumed > 0
+
+
+def run_on_a_small_disk(model: Path, source: Path, output: Path, told) -> None:
+    """A whole scoring where no file can be larger than a few chunks."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8 << 20, resource.RLIM_INFINITY))
+    with pytest.raises(DataError) as caught:
+        run(model, source, output, {"samples": 2})
+    told.send(str(caught.value))
+
+
+@pytest.mark.parametrize("name", ["s.parquet", "s.csv", "s.jsonl", "s.arrow", "s"])
+def test_an_output_that_finds_no_room_is_written_when_there_is(
+    model, source, tmp_path, context, name
+) -> None:
+    ours, theirs = context.Pipe()
+    output = tmp_path / name
+    process = context.Process(target=run_on_a_small_disk, args=(model, source, output, theirs))
+    process.start()
+    assert ours.poll(120)
+    said = ours.recv()
+    process.join()
+    assert f"{name} cannot be written (File too large" in said
+    assert "the same command goes on from them" in said
+    assert not output.exists()
+    summary = score(mcdrop.load(model), source, output, samples=2, on_error="skip")
+    assert summary.resumed > 0
+    assert summary.rows + summary.rejected == (CHUNKS - 1) * CHUNK + 500
 
 
 def test_rows_in_are_rows_out_and_rows_set_aside(predictor, source, tmp_path) -> None:
