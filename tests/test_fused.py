@@ -28,7 +28,7 @@ NETWORK = ((784, 256, 128, 10), (0.0, 0.3, 0.5))
 
 def check(environment: dict[str, str]) -> None:
     """Run the checks in a process that imports Triton under another environment."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", "-q", "--noconftest", "-p", "no:cacheprovider"]
     outcome = subprocess.run(
         [*command, "-o", "addopts=", "tests/fused_checks.py"],
         check=False,
