@@ -42,6 +42,7 @@ __all__ = ["Center", "Engine", "Masks", "Native", "Sums", "Tally", "group_size",
 _FEW = 64  # rows up to which the buckets of few rows are used
 _MANY = 256  # rows that the other buckets are made for
 _KEPT = 256 << 20  # bytes of thinned weights that are kept between calls
+_WIDE = 1 << 13  # multiplications of a pass from which a regression is worth correcting
 _SLAB = 64 << 20  # bytes of sums by group, or of thinned weights that are not kept, at a time
 
 
@@ -58,9 +59,11 @@ class Engine:
     bfloat16 products (float32 accumulation) are used for classification only, where the processor
     has them and `precision` is "auto". Their error is then .03-.04 of the Monte Carlo standard
     error of the mean of 100 passes (.01-.02 with masks of rows' own, in the kernel; PyTorch has
-    float32 there); in a regression with low rates it would be .1-.3. The choice
-    depends on the network and on T, never on the rows, so that a row is answered the same in any
-    company.
+    float32 there); in a regression with low rates it would be .1-.3. There the kernel adds what
+    rounding takes from the weights to what passes start from, times what enters on average: that
+    leaves .006 on 1-200-200-200-1, but .06 on 13-50-1, whose activations hardly vary. So narrow
+    regressions stay in float32, and all of them where PyTorch evaluates. The choice depends on the
+    network and on T, never on the rows, so that a row is answered the same in any company.
 
     Args:
         layout: the network.
@@ -89,8 +92,8 @@ class Engine:
         if self._layers is not None:
             self._dense_macs = sum(layer.weight.numel() for layer in self._layers)
             self._thin_macs = thin_macs(self._layers)
-        reduced = classification and precision == "auto" and layout.dtype == torch.float32
-        reduced = reduced and _has_bfloat16(layout)
+        coarse = precision == "auto" and layout.dtype == torch.float32 and _has_bfloat16(layout)
+        reduced = classification and coarse
         kept = _KEPT * self._room
         few = self._thin_macs * 2 * samples <= kept
         self._reduced = self._layers is not None and reduced and few
@@ -104,8 +107,11 @@ class Engine:
             temperature = 1.0 if classification else None
             self.native = self._start_fused(layers, samples, temperature, reduced=reduced)
         elif layers is not None:
-            own = not masks.shared and reduced and suits((), layers, reduced=True)
-            self.native = self._start_native(layers, samples, reduced=self._reduced or own)
+            able = coarse and suits((), layers, reduced=True)
+            corrected = able and not classification and thin_macs(layers) >= _WIDE
+            own = able and classification and not masks.shared
+            reduced = self._reduced or own or corrected
+            self.native = self._start_native(layers, reduced=reduced, corrected=corrected)
 
     def _start_fused(
         self, layers: Sequence[Layer], samples: int, temperature: float | None, *, reduced: bool
@@ -117,16 +123,17 @@ class Engine:
         return fused if fused.runs(temperature) else None
 
     def _start_native(
-        self, layers: Sequence[Layer], samples: int, *, reduced: bool
+        self, layers: Sequence[Layer], *, reduced: bool, corrected: bool
     ) -> Native | None:
         """The kernel's way, where it can go it; `trunk_too` says from where on."""
         trunk = linear_trunk(self.layout)
         self.trunk_too = trunk is not None and suits(trunk, layers, reduced=reduced)
         if not self.trunk_too and not suits((), layers, reduced=reduced):
             return None
-        slab = samples if self._keep else max(1, int(_SLAB // self._bytes))
+        slab = self._samples if self._keep else max(1, int(_SLAB // self._bytes))
         before = (trunk or ()) if self.trunk_too else ()
-        return Native(before, layers, self._masks, samples, reduced=reduced, slab=slab)
+        coarse = {"reduced": reduced, "corrected": corrected}
+        return Native(before, layers, self._masks, self._samples, **coarse, slab=slab)
 
     def under(self, masks: Masks) -> "Engine":
         """The same engine under other masks of the same kind."""

@@ -82,6 +82,11 @@ struct Network {
     float scale;          // 1 / (1 - rate) of the first layer
     const Dense* dense;   // trunk layers, then one for each of `layers`
     const Layer* layers;  // (depth)
+    // Null, or for each of `layers` what bfloat16 takes from its weight, times the share of inputs
+    // that enter: what passes miss of it on average is added to what their sums start from.
+    const Dense* lost;
+
+    bool based(int64_t j) const { return lost || (j == 0 && taken); }  // on a row's own numbers
 };
 
 struct Rows {
@@ -260,18 +265,22 @@ void add_bias(const float* from, int64_t rows, const Dense& layer, float* to) {
 struct Start {
     const float* hidden;  // what enters the first layer
     int64_t stride;       // of hidden
-    float *base;          // the first layer with nothing dropped, scaled
+    float *base;          // what sums of each layer that is `based` start from
+    int64_t apart;        // floats from one layer's to the next one's
     float *logits;        // the network with nothing dropped
 };
 
 struct Forward {
     float *hidden[2], *base, *state[2];
+    int64_t size;
     void plan(Arena& arena, const Network& net, int64_t rows) {
         int64_t widest = 0;
         for (int64_t j = 0; j < net.trunk + net.depth; j++)
             widest = std::max(widest, padded(net.dense[j].outputs));
-        for (float** piece : {&hidden[0], &hidden[1], &base, &state[0], &state[1]})
-            arena.plan(*piece, rows * widest);
+        size = rows * widest;
+        for (float** piece : {&hidden[0], &hidden[1], &state[0], &state[1]})
+            arena.plan(*piece, size);
+        arena.plan(base, net.lost ? net.depth * size : size);
     }
     Start run(const Network& net, const Rows& rows, int64_t at, int64_t count) {
         const float* in = rows.input + at * net.dense[rows.start].inputs;
@@ -282,18 +291,35 @@ struct Forward {
             add_bias(out, count, net.dense[j], out);
             in = out, stride = padded(net.dense[j].outputs);
         }
-        Start start{in, stride, base, nullptr};
+        Start start{in, stride, base, size, nullptr};
         dense(in, stride, count, net.dense[net.trunk], base);
         add_bias(base, count, net.dense[net.trunk], state[0]);
         scale_base(net, count);
+        if (net.lost) {
+            dense(in, stride, count, net.lost[0], state[1]);
+            add_lost(state[1], net.taken ? base : nullptr, count, net.lost[0], base);
+        }
         start.logits = state[0];
         for (int64_t j = 1; j < net.depth; j++) {
             const Dense& layer = net.dense[net.trunk + j];
+            if (net.lost) {
+                float* to = base + j * size;
+                dense(start.logits, padded(layer.inputs), count, net.lost[j], to);
+                add_lost(to, nullptr, count, net.lost[j], to);
+            }
             dense(start.logits, padded(layer.inputs), count, layer, state[j % 2]);
             start.logits = state[j % 2];
             add_bias(start.logits, count, layer, start.logits);
         }
         return start;
+    }
+    // To `base`, or to the bias where there is none.
+    static void add_lost(const float* lost, const float* base, int64_t count, const Dense& layer,
+                         float* to) {
+        const int64_t width = padded(layer.outputs);
+        for (int64_t i = 0; i < count * width; i += width)
+            for (int64_t o = 0; o < width; o += WIDTH)
+                store(to + i + o, load(lost + i + o) + load(base ? base + i + o : layer.bias + o));
     }
     void scale_base(const Network& net, int64_t count) {
         const Dense& layer = net.dense[net.trunk];
@@ -308,7 +334,7 @@ struct Forward {
 
 // Each array is [..][row of the block].
 struct Block {
-    float *hidden, *base;      // thin: what passes start from
+    float *hidden, *base;      // thin: what passes start from; layer by layer where `based`
     float *answer;             // the deterministic answer
     float *value, *bits;       // the same, tempered, and its base-2 logarithm
     float *deviation;          // [group][class], sums of p - q
@@ -338,7 +364,9 @@ void plan_block(Arena& arena, const Network& net, const Rows& rows, Block& block
     const Shape shape(net, rows);
     const Layer& first = net.layers[0];
     arena.plan(block.hidden, rows.alone ? 0 : first.inputs * ROWS);
-    arena.plan(block.base, rows.alone || !net.taken ? 0 : first.outputs * ROWS);
+    int64_t based = 0;
+    for (int64_t j = 0; j < net.depth; j++) based += net.based(j) ? net.layers[j].outputs : 0;
+    arena.plan(block.base, rows.alone ? 0 : based * ROWS);
     for (float** piece : {&block.answer, &block.value, &block.bits, &block.square})
         arena.plan(*piece, shape.classes * ROWS);
     arena.plan(block.deviation, shape.groups * shape.classes * ROWS);
@@ -383,12 +411,16 @@ void fill(const Network& net, const Rows& rows, const Start& start, int64_t at, 
     constexpr int64_t ROWS = R * WIDTH;
     const Shape shape(net, rows);
     const Layer& first = net.layers[0];
-    const int64_t base = padded(first.outputs), logits = padded(shape.classes);
+    const int64_t logits = padded(shape.classes);
     if (!rows.alone)
         transpose(start.hidden + at * start.stride, start.stride, first.inputs, count, ROWS,
                   block.hidden);
-    if (!rows.alone && net.taken)
-        transpose(start.base + at * base, base, first.outputs, count, ROWS, block.base);
+    float* base = block.base;
+    for (int64_t j = 0; j < net.depth && !rows.alone && net.based(j); j++) {
+        const int64_t outputs = net.layers[j].outputs, width = padded(outputs);
+        transpose(start.base + j * start.apart + at * width, width, outputs, count, ROWS, base);
+        base += outputs * ROWS;
+    }
     transpose(start.logits + at * logits, logits, shape.classes, count, ROWS, block.answer);
     std::copy_n(block.answer, shape.classes * ROWS, block.value);
     if (rows.scale > 0) {
@@ -566,9 +598,11 @@ float* thin_pass(const Network& net, int64_t pass, const uint32_t* const* w, con
                  float* in, float* out) {
     Units enter = units(net, 0, pass);
     gather<R, HALF>(block.hidden, enter, in);
+    const float* base = block.base;
     for (int64_t j = 0; j < net.depth; j++) {
         const Units leave = units(net, j + 1, pass);
-        const From from{j == 0 && net.taken ? block.base : nullptr, net.layers[j].bias};
+        const From from{net.based(j) ? base : nullptr, net.layers[j].bias};
+        base += net.layers[j].outputs * R * WIDTH;
         run_layer<R, HALF>(in, words(enter.count, HALF), w[j], from, leave, net.layers[j],
                            j + 1 == net.depth, out);
         enter = leave;
@@ -760,13 +794,13 @@ struct Alone {
             store(hidden + k, rounded(load(hidden + k)));
         for (int64_t pass = rows.from; pass < rows.to; pass += PASSES) {
             const int64_t count = std::min(PASSES, rows.to - pass);
-            evaluate(net, place * net.passes + pass, count,
-                     start.base + at * padded(net.layers[0].outputs));
+            evaluate(net, place * net.passes + pass, count, start, at);
             add(net, rows, pass, count, i, block);
         }
     }
     // Outputs of `count` passes into `z` [class][pass]; `mask`: place of the first one's bits.
-    void evaluate(const Network& net, int64_t mask, int64_t count, const float* base) {
+    void evaluate(const Network& net, int64_t mask, int64_t count, const Start& start,
+                  int64_t at) {
         const float* in = hidden;
         int64_t step = 0;
         for (int64_t j = 0; j < net.depth; j++) {
@@ -774,8 +808,11 @@ struct Alone {
             const uint64_t* bits = layer.bits;
             if (bits) bits += mask * ((layer.inputs + 63) / 64);
             lists.make(layer, bits, in, step, count);
-            run_columns<TILE, HALF>(layer, 0, j == 0 && net.taken ? base : layer.bias, in, step,
-                                    lists, count, j + 1 == net.depth, state[j % 2]);
+            const float* from =
+                net.based(j) ? start.base + j * start.apart + at * padded(layer.outputs)
+                             : layer.bias;
+            run_columns<TILE, HALF>(layer, 0, from, in, step, lists, count, j + 1 == net.depth,
+                                    state[j % 2]);
             in = state[j % 2], step = padded(layer.outputs);
         }
         const int64_t classes = net.layers[net.depth - 1].outputs;
@@ -1059,8 +1096,9 @@ template <bool HALF>
 int run(const Network& net, const Rows& rows) {
     const Shape shape(net, rows);
     const int64_t size = rows.alone ? WIDTH : 3 * WIDTH;
-    const int64_t features = net.layers[0].inputs + net.layers[0].outputs +
-                             (shape.groups + 5) * shape.classes + shape.groups;
+    int64_t features = net.layers[0].inputs + net.layers[0].outputs +
+                       (shape.groups + 5) * shape.classes + shape.groups;
+    for (int64_t j = 1; j < net.depth && net.lost; j++) features += net.layers[j].outputs;
     const int64_t together = std::max<int64_t>(4, CACHE / (features * size * 4));
     int code = 0;
     for (int64_t at = 0, count; at < rows.count && code != 1; at += count) {

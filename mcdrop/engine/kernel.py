@@ -60,7 +60,9 @@ class LayerArgs(ctypes.Structure):
 class NetworkArgs(ctypes.Structure):
     """``Network``: all layers."""
 
-    _fields_ = _fields(int="trunk depth passes reduced taken", float="scale", at="dense layers")
+    _fields_ = _fields(
+        int="trunk depth passes reduced taken", float="scale", at="dense layers lost"
+    )
     held: list[Any]  # what it points at
 
 

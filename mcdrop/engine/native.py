@@ -58,6 +58,7 @@ class Native:
         masks: the source of its masks.
         samples: passes in all.
         reduced: whether products of passes are of bfloat16.
+        corrected: whether sums start from what these miss on average; `reduced` then holds.
         slab: passes whose thinned weights may exist at a time; if these are all, they are kept.
 
     Raises:
@@ -72,13 +73,14 @@ class Native:
         samples: int,
         *,
         reduced: bool,
+        corrected: bool,
         slab: int,
     ) -> None:
         kernel = library()
         if kernel is None:
             raise RuntimeError("there is no native kernel here: ask `suits` first")
         self._kernel, self._layers, self._masks = kernel, layers, masks
-        self._packing = Packing(kernel, trunk, layers, reduced=reduced)
+        self._packing = Packing(kernel, trunk, layers, reduced=reduced, corrected=corrected)
         self._trunk, self._samples = len(trunk), samples
         self._limits = {False: slab, True: _MASKS}
         self._few = _few(layers, kernel.mcdrop_width(), reduced=reduced, kept=samples <= slab)

@@ -33,6 +33,7 @@ class Packing:
         trunk: layers before the first dropout.
         layers: the rest of the network.
         reduced: whether products of passes are of bfloat16.
+        corrected: whether what that takes from the weights is added again, on average over masks.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Packing:
         layers: Sequence[Layer],
         *,
         reduced: bool,
+        corrected: bool,
     ) -> None:
         self._kernel, self._width = kernel, int(kernel.mcdrop_width())
         self._trunk, self._layers, self._reduced = len(trunk), layers, reduced
@@ -57,6 +59,14 @@ class Packing:
             dense.panels = _address(self._held, self._panels(layer.weight))
             dense.bias = _address(self._held, self._padded(layer.bias))
             dense.relu = layer.activation is not None
+        self._lost = (DenseArgs * len(layers))() if corrected else None
+        for j, lost in enumerate(self._lost or ()):
+            weight, rate = self._weights[j], layers[j].rate
+            share = rate if j == 0 and self.taken else 1.0 - rate  # of inputs that enter
+            missing = (weight - weight.bfloat16().float()) * share
+            lost.outputs, lost.inputs = weight.shape
+            lost.panels = _address(self._held, self._panels(missing))
+            lost.bias = self._dense[len(trunk) + j].bias
         self._columns: list[Array] = []
 
     def thin(self, masks: Sequence[Mask | None], samples: int) -> NetworkArgs:
@@ -116,6 +126,7 @@ class Packing:
         network = NetworkArgs(
             *(self._trunk, len(parts), samples, self._reduced, self.taken, self._scale),
             *(ctypes.addressof(self._dense), ctypes.addressof(parts)),
+            None if self._lost is None else ctypes.addressof(self._lost),
         )
         network.held = [parts]
         return network, parts
