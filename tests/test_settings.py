@@ -4,7 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+import mcdrop_service
+from mcdrop.cli import app
 from mcdrop.errors import InputError
 from mcdrop_service.keys import make
 from mcdrop_service.settings import Settings, read_settings
@@ -94,6 +97,29 @@ def test_a_wrong_setting_is_named_with_its_source(
     file.write_text(text)
     with pytest.raises(InputError, match=said):
         read_settings(file, **flags)
+
+
+def test_every_setting_is_a_flag_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(mcdrop_service, "serve", lambda _root, **flags: given.update(flags))
+    monkeypatch.setenv("MCDROP_LOG", "text")
+    words = "--port 1111 --set log=json --set deadline=2.5 --set pin.digits=2 --set pin.houses=1"
+    words += " --set open=health,docs --set rows=7"
+    result = CliRunner().invoke(app, ["serve", *words.split()])
+    assert result.exit_code == 0, result.output
+    found = read_settings(**given)
+    assert (found.port, found.log, found.deadline, found.rows) == (1111, "json", 2.5, 7)
+    assert found.pin == {"digits": 2, "houses": 1}
+    assert found.open == ("health", "docs")
+    CliRunner().invoke(app, ["serve", "--set", "rwos=7"])
+    with pytest.raises(InputError, match="the command line: got an unknown setting 'rwos'"):
+        read_settings(**given)
+
+
+@pytest.mark.parametrize("word", ["rows", "=7", "repository=x", "config=y"])
+def test_a_flag_that_sets_nothing_is_refused(word: str) -> None:
+    result = CliRunner().invoke(app, ["serve", "--set", word])
+    assert (result.exit_code, "NAME=VALUE" in result.output) == (2, True)
 
 
 def test_an_absent_file_is_said(tmp_path: Path) -> None:
