@@ -7,6 +7,7 @@ median of rounds is reported. Compare ratios within a run, never times between r
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -31,7 +32,10 @@ def arguments(description: str, devices: Sequence[str] = ("cpu",)) -> argparse.N
 
 
 def interleave(
-    cases: Mapping[str, Callable[[], object]], rounds: int = 7, least: float = 0.01
+    cases: Mapping[str, Callable[[], object]],
+    rounds: int = 7,
+    least: float = 0.01,
+    long: float = math.inf,
 ) -> dict[str, float]:
     """Median seconds a call of each case.
 
@@ -39,22 +43,21 @@ def interleave(
         cases: what to time, by name.
         rounds: times each case has its turn.
         least: seconds of processor time a turn lasts at least; short cases repeat within it.
+        long: seconds from which a case's first call is all that is timed of it.
     """
-    repeats, times = {}, {name: [] for name in cases}
+    repeats: dict[str, int] = {}
+    times: dict[str, list[float]] = {}
     for name, case in cases.items():
-        case()  # plans, caches and lazy imports
-        start = time.thread_time()
-        case()
-        once = time.thread_time() - start
-        repeats[name] = max(1, int(least / max(once, 1e-6)))
+        first = _clock(case)  # plans, caches and lazy imports
+        if first < long:
+            repeats[name], times[name] = max(1, int(least / max(_clock(case), 1e-6))), []
+        else:
+            times[name] = [first]
     for _ in range(rounds):
-        for name, case in cases.items():
-            if repeats[name] > 1:
-                case()  # brings its own data back into the caches
-            start = time.thread_time()
-            for _ in range(repeats[name]):
-                case()
-            times[name].append((time.thread_time() - start) / repeats[name])
+        for name, count in repeats.items():
+            if count > 1:
+                cases[name]()  # brings its own data back into the caches
+            times[name].append(_clock(cases[name], count))
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -111,6 +114,14 @@ def report(
     if not quick:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / f"{file or name}.json").write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _clock(case: Callable[[], object], count: int = 1) -> float:
+    """Seconds of processor time a call."""
+    start = time.thread_time()
+    for _ in range(count):
+        case()
+    return (time.thread_time() - start) / count
 
 
 def _cell(value: object) -> str:
