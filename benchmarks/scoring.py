@@ -7,6 +7,7 @@ has all the rest. `of alone` is the share of the posterior's rows a second that 
 by the wall: only a machine that does nothing else tells it. Where others use it, the processor time
 a row tells: `reading`, `answering` and `writing us` of the three threads, which overlap as long as
 reading and writing together take no longer than answering; `all us` as if nothing overlapped.
+`waiting us` passed, by the wall, between one block's answer and the next one's start.
 """
 
 import argparse
@@ -81,29 +82,32 @@ def save_model(
 
 
 class Stages:
-    """Processor time of the threads of a case: of the one that answers, and of its caller's."""
+    """Times of a case's threads: of the one that answers, and of its caller's."""
 
     def __init__(self, predictor: mcdrop.Predictor) -> None:
-        self.answering = 0.0
+        self.answering = self.waiting = 0.0
+        self.done: float | None = None
         evaluate = predictor.evaluate
 
         def watched(*arguments: Any, **options: Any) -> Any:
             began = time.thread_time()
-            try:
-                return evaluate(*arguments, **options)
-            finally:
-                self.answering += time.thread_time() - began
+            if self.done is not None:
+                self.waiting += time.perf_counter() - self.done
+            answer = evaluate(*arguments, **options)
+            self.done = time.perf_counter()
+            self.answering += time.thread_time() - began
+            return answer
 
         predictor.evaluate = watched  # type: ignore[method-assign]
 
     def time(self, case: Callable[[], object]) -> tuple[float, ...]:
-        """Seconds of the wall, of all threads, of the one that answers and of the caller's."""
-        self.answering = 0.0
+        """Seconds of the wall, of all threads, of answering, of waiting and of the caller's."""
+        self.answering, self.waiting, self.done = 0.0, 0.0, None
         clocks = time.perf_counter, time.process_time, time.thread_time
         began = [clock() for clock in clocks]
         case()
         wall, processor, caller = (clock() - b for clock, b in zip(clocks, began, strict=True))
-        return wall, processor, self.answering, caller
+        return wall, processor, self.answering, self.waiting, caller
 
 
 def medians(
@@ -184,7 +188,7 @@ def write_rows(folder: Path, pixels: np.ndarray) -> None:
 def _row(name: str, times: dict[str, tuple[float, ...]], rows: int) -> Row:
     """Times a row of a case, and what they are of others'."""
     count = LOOP_ROWS if name == "loop" else rows
-    wall, processor, answering, caller = (seconds / count * 1e6 for seconds in times[name])
+    wall, processor, answering, waiting, caller = (seconds / count * 1e6 for seconds in times[name])
     alone, alone_all, *_ = (seconds / rows * 1e6 for seconds in times["posterior alone"])
     threads = name not in {"posterior alone", "loop"}
     return {
@@ -194,6 +198,7 @@ def _row(name: str, times: dict[str, tuple[float, ...]], rows: int) -> Row:
         "of alone": alone / wall,
         "reading us": processor - answering - caller if threads else 0.0,
         "answering us": answering,
+        "waiting us": waiting,
         "writing us": caller if threads else 0.0,
         "all us": processor,
         "of alone, all": alone_all / processor,
