@@ -162,6 +162,7 @@ def main(*, device: torch.device, quick: bool) -> None:
         quick=quick,
         options=f"--device {device}{' --quick' if quick else ''}",
         file=f"posterior-{kind}",
+        device=device.type,
         samples=SAMPLES,
         rates=rates._asdict(),
     )

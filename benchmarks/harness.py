@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 RESULTS = Path(__file__).parent / "results"
-_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "avx512_vnni", "amx_bf16", "neon")
+_FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_fp16", "avx512_vnni", "amx_bf16", "asimd")
 
 
 def arguments(description: str, devices: Sequence[str] = ("cpu",)) -> argparse.Namespace:
@@ -61,8 +61,8 @@ def interleave(
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def machine() -> dict[str, Any]:
-    """The machine in words: nothing that names a host or a path."""
+def machine(device: str) -> dict[str, Any]:
+    """The machine in words, with the device measured: nothing that names a host or a path."""
     model, flags = platform.processor() or platform.machine(), set()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -77,7 +77,7 @@ def machine() -> dict[str, Any]:
         "features": [flag for flag in _FLAGS if flag in flags],
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "accelerator": torch.cuda.get_device_name() if device == "cuda" else None,
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
@@ -102,12 +102,13 @@ def report(
     quick: bool,
     options: str | None = None,
     file: str | None = None,
+    device: str = "cpu",
     **extra: object,
 ) -> None:
     """Print a table, then one JSON line; keep a full run in ``results/FILE.json``, or NAME."""
     options = options if options is not None else "--quick" if quick else ""
     command = f"python -m benchmarks.{name} {options}".rstrip()
-    result = {"benchmark": name, "command": command, "machine": machine(), **extra}
+    result = {"benchmark": name, "command": command, "machine": machine(device), **extra}
     result["rows"] = [dict(row) for row in rows]
     print(table(rows))
     print(json.dumps(result))

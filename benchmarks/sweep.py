@@ -5,10 +5,10 @@ number is the plain loop's time over ours at as many passes; `least` is the smal
 and one below 1 would be a shape at which nobody should call the library.
 
 The loop is timed at one pass and at as many as take about half a second, and taken to be linear in
-passes between and beyond, where it would take hours: in its favor, as what it stacks outgrows the
-caches. Ours is timed at every shape but those of more than `LONGEST` multiplications. There it runs
-on as many of the rows as that allows, and its time is continued in proportion: against it, as what
-it does once a call is counted again. The file's `scaled` names these shapes.
+passes between and beyond (whole runs would take hours): in its favor, as what it stacks outgrows
+the caches. Ours is timed at every shape but those of more than `LONGEST` multiplications. There it
+runs on as many of the rows as that allows, and its time is continued in proportion: against it, as
+what it does once a call is counted again. The file's `scaled` names these shapes.
 """
 
 import math

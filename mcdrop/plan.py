@@ -77,24 +77,20 @@ class Layout:
 class Stamp:
     """What changes when a weight, buffer, dropout rate or module is changed or replaced.
 
-    Changes through ``tensor.data`` leave no trace in PyTorch and are not seen. Every answer asks,
-    so where to look is found in advance.
+    Changes through ``tensor.data``, or through an array that shares memory, leave no trace in
+    PyTorch and are not seen. Every answer asks, so where to look is found in advance.
 
     Args:
         network: as it is now.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        modules = self._modules = [network]  # held, and tensors too: their ids stay theirs
+        modules = self._modules = [network]  # held, and all in them: their ids stay theirs
         for module in modules:
             modules += [child for child in module._modules.values() if child is not None]
-        self._places = [
-            place
-            for module in modules
-            for place in (module._parameters, module._buffers, module._modules)
-        ]
         tensors = [t for m in modules for t in (*m._parameters.values(), *m._buffers.values())]
         self._tensors = [tensor for tensor in tensors if tensor is not None]
+        self._memory = [tensor.detach() for tensor in self._tensors]  # no address is used again
         self._counting = [tensor for tensor in self._tensors if not tensor.is_inference()]
         self._rates = [module.__dict__ for module in modules if "p" in module.__dict__]
         self._seen = self._look()
@@ -105,7 +101,12 @@ class Stamp:
 
     def _look(self) -> tuple[list[Any], ...]:
         return (
-            [id(value) for place in self._places for value in place.values()],
+            [
+                id(value)
+                for module in self._modules  # asked anew: PyTorch replaces some dictionaries
+                for place in (module._parameters, module._buffers, module._modules)
+                for value in place.values()
+            ],
             [tensor.data_ptr() for tensor in self._tensors],
             [tensor._version for tensor in self._counting],
             [own.get("p") for own in self._rates],

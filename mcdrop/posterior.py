@@ -38,7 +38,8 @@ class Posterior:
     masks of its own. ``block=256`` lies between: masks change every 256 rows of a call.
 
     A weight or buffer that changes is noticed and taken over at the next call, except for changes
-    through ``tensor.data``, which PyTorch does not record. Safe under threads.
+    through ``tensor.data`` or a NumPy array over its memory, which PyTorch does not record. Safe
+    under threads.
 
     Args:
         network: ``nn.Sequential`` (nested ones and subclasses included) of linear, convolution,
@@ -106,7 +107,8 @@ class Posterior:
         )
         self._masks = Masks(self.seed, masks)
         self._lock = threading.Lock()
-        self._engine, self._stamp = self._start(), Stamp(network)
+        self._stamp = Stamp(network)  # first, so that a change meanwhile is noticed later
+        self._engine = self._start()
         self._tried: Layout | None = None
 
     @property

@@ -106,10 +106,13 @@ def test_it_compiles_for_an_h100_and_fits_there(widths, reduced, masks, compiled
     """Without a GPU: matrix instructions, and no more shared memory than there is."""
     layers = linear_layers(read_layout(mlp(widths, [0.5] * (len(widths) - 1))))
     assert fits(layers, reduced=reduced)
+    temperature = None if widths[-1] == 1 else 1.0
     for seed, count in ((0, 16), (2**63 + 5, 1), (3, 37)):
         fused = Fused(layers, Masks(seed, masks), 40, reduced=reduced)
         with contextlib.suppress(FloatingPointError):  # of statistics that nobody wrote
-            fused.predict(rows(count, widths[0]), None if widths[-1] == 1 else 1.0)
+            fused.predict(rows(count, widths[0]), temperature)
+    with contextlib.suppress(FloatingPointError):  # rows that begin anywhere
+        fused.predict(rows(9, widths[0]).flatten()[1 : 1 + 8 * widths[0]].view(8, -1), temperature)
     evaluate, finish = compiled[:2]
     assert "wgmma.mma_async" in evaluate.asm["ptx"]
     assert evaluate.metadata.shared <= 227 << 10

@@ -452,6 +452,11 @@ def test_changed_weights_are_noticed():
     assert not np.allclose(posterior.predict(x).mean, after)
     network[3] = nn.Linear(48, 32)
     assert np.array_equal(posterior.predict(x).mean, Posterior(network, 20).predict(x).mean)
+    del network[len(network) :]  # nothing, but PyTorch makes the dictionary of modules anew
+    network[3] = nn.Linear(48, 32)
+    assert np.array_equal(posterior.predict(x).mean, Posterior(network, 20).predict(x).mean)
+    network.bfloat16().float()  # through `tensor.data`: the same tensors over other memory
+    assert np.array_equal(posterior.predict(x).mean, Posterior(network, 20).predict(x).mean)
 
 
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad, torch.enable_grad])

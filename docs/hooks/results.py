@@ -56,7 +56,8 @@ def _names(rows: list[dict[str, Any]]) -> list[str]:
 
 def _section(name: str) -> str:
     """A benchmark nobody has written about: what its module says, and all that it measured."""
-    places = (BENCHMARKS / f"{name}.py", BENCHMARKS / name / "__main__.py")
+    module = "gpu" if _read(name)["machine"]["accelerator"] else name
+    places = (BENCHMARKS / f"{module}.py", BENCHMARKS / module / "__main__.py")
     texts = [place.read_text(encoding="utf-8") for place in places if place.is_file()]
     about = "".join(ast.get_docstring(ast.parse(text)) or "" for text in texts)
     shown = f"{{{{ results {name} }}}}\n\n{{{{ machine {name} }}}}."

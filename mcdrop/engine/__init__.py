@@ -239,7 +239,9 @@ class Engine:
 
 def _has_bfloat16(layout: Layout) -> bool:
     """Whether the device multiplies bfloat16 faster than float32."""
+    if layout.device.type == "cuda":
+        return torch.cuda.get_device_properties(layout.device).major >= 8  # others emulate it
     if layout.device.type != "cpu":
-        return layout.device.type == "cuda" and torch.cuda.is_bf16_supported()
+        return False
     features = torch.cpu.get_capabilities()
     return bool(features.get("avx512_bf16") or features.get("amx_bf16"))

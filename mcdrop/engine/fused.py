@@ -30,12 +30,15 @@ from mcdrop.engine.tally import Center, numpy64
 from mcdrop.masks import BLOCK
 from mcdrop.uncertainty import TINY
 
-__all__ = ["Fused", "finished", "fits", "lacking"]
+__all__ = ["MOST", "Fused", "finished", "fits", "lacking"]
 
 Array = NDArray[np.float64]
 
+MOST = 1024
+"""Outputs of a network whose statistics `finished` makes: a row is a tile."""
+
 _WIDEST = 256  # units of a layer: a block's activations lie in registers
-_ROWS = 64  # rows a program
+_ROWS = 64  # rows a program, at least
 _MASKS = 64 << 20  # bytes of masks of a launch; those of all passes are kept if they are no more
 _CHIP = 227 << 10  # bytes of shared memory where the device does not say: a Hopper's
 _LOG2 = math.log(2.0)
@@ -78,7 +81,8 @@ def fits(layers: Sequence[Layer], *, reduced: bool) -> bool:
         chip = torch.cuda.get_device_properties(device).shared_memory_per_block_optin
     weights = sum(a * b for a, b in pairwise(widths))
     # float32 products need two parts of each weight
-    shared = weights * (2 if reduced else 8) + _ROWS * max(widths) * (2 if reduced else 4) + 4096
+    rows = _rows(widths) * max(widths)
+    shared = weights * (2 if reduced else 8) + rows * (2 if reduced else 4) + 4096
     plain = all(
         layer.weight.dtype == torch.float32
         and (layer.activation is None) == (layer is layers[-1])
@@ -92,7 +96,7 @@ def finished(center: Center, sums: tuple[Tensor, Tensor, Tensor], samples: int, 
     """Statistics from sums on the device, by one launch.
 
     Args:
-        center: what deviations were taken from, (C, B).
+        center: what deviations were taken from, (C, B), C at most `MOST`.
         sums: deviations (G, C, B), squares (any, C, B), divergences (G, B), as in `Sums`.
         samples: passes summed.
         size: passes a group.
@@ -157,9 +161,7 @@ class Fused:
             if layer.dropout is not None
         )
         self._step = max(1, _MASKS // (BLOCK * max(1, self._words) * self._dtype.itemsize)) * BLOCK
-        # the compiler's report for an H100: larger blocks spill less beside such large weights
-        large = masks.shared and max(a * b for a, b in pairwise(self._widths)) > 1 << 15
-        self._block = 2 * _ROWS if large else _ROWS
+        self._block = _rows(self._widths) if masks.shared else _ROWS
         self._lock = threading.Lock()
         self._kept: Tensor | None = None
         self.outputs = len(layers[-1].bias)
@@ -302,6 +304,11 @@ def _fill(bias: Tensor, width: int) -> Tensor:
 def _widths(layers: Sequence[Layer]) -> tuple[int, ...]:
     """Widths of the layers' inputs, and of the outputs, padded."""
     return (*(_power(layer.weight.shape[1]) for layer in layers), _power(len(layers[-1].bias)))
+
+
+def _rows(widths: Sequence[int]) -> int:
+    """Rows a program: by the compiler's report, more spill less beside large weights."""
+    return 2 * _ROWS if max(a * b for a, b in pairwise(widths)) > 1 << 15 else _ROWS
 
 
 def _power(width: int) -> int:

@@ -95,6 +95,7 @@ class Native:
         """The same network under other masks of the same kind."""
         other = copy.copy(self)
         other._masks, other._kept, other._lock = masks, {}, threading.Lock()
+        other._first = 0, NetworkArgs()
         return other
 
     def answers(self, rows: int) -> bool:

@@ -92,7 +92,7 @@ class Packing:
     def alone(self, bits: Sequence[Array | None], samples: int) -> NetworkArgs:
         """Passes for few rows, or for rows that have their own; ``bits`` as `bits` makes them."""
         if not self._columns:
-            self._columns = [self._column_words(weight) for weight in self._weights]
+            self._columns = [_aligned(self._column_words(weight)) for weight in self._weights]
         network, parts = self._network(samples)
         for part, columns, words in zip(parts, self._columns, bits, strict=True):
             part.columns = _address(network.held, columns)
@@ -157,11 +157,17 @@ class Packing:
 
 def _address(held: list[Any], array: Array) -> int:
     """Where an array lies, which is held from now on; in whole lines of memory."""
-    if array.ctypes.data % 64:
-        room = np.empty(array.nbytes + 64, np.uint8)
-        start = -room.ctypes.data % 64
-        aligned = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-        aligned[...] = array
-        array = aligned
+    array = _aligned(array)
     held.append(array)
     return array.ctypes.data
+
+
+def _aligned(array: Array) -> Array:
+    """The array, or a copy that begins with a line of memory."""
+    if array.ctypes.data % 64 == 0:
+        return array
+    room = np.empty(array.nbytes + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    aligned = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    aligned[...] = array
+    return aligned

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mcdrop.engine import Engine
 from mcdrop.engine.answers import Reading, Statistics, join
-from mcdrop.engine.fused import Fused, finished
+from mcdrop.engine.fused import MOST, Fused, finished
 from mcdrop.engine.native import Native
 from mcdrop.engine.rows import LEAST, spans, through_trunk
 from mcdrop.engine.sums import Sums, group_size
@@ -98,6 +98,10 @@ class Passes:
         """Statistics of all passes, made on the device where their sums are."""
         size = group_size(self.samples)
         center, tally = self._tally(self._hidden(rows), range(self.samples), span, size)
+        if center.value.shape[0] > MOST:
+            log = None if center.log is None else numpy64(center.log)
+            found = self.reading.finish(tally.sums(), numpy64(center.value), log)
+            return found.rows(slice(len(span)))
         try:
             numbers = finished(center, tally.parts, self.samples, size)
         except FloatingPointError:

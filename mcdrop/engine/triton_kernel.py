@@ -46,7 +46,7 @@ def _softmax(logits, bits, there, scale):
 # One compilation (seconds) serves any numbers of rows and passes, wherever arrays begin.
 @triton.jit(
     do_not_specialize=["rows", "place", "first", "count", "size", "seed"],
-    do_not_specialize_on_alignment=["value", "log", "deviation", "square", "divergence"],
+    do_not_specialize_on_alignment=["hidden", "value", "log", "deviation", "square", "divergence"],
 )
 def evaluate(
     hidden, weights, biases, masks, value, log,
