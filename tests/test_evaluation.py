@@ -203,8 +203,10 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> tuple[mcdrop.Predictor, Pa
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, 1500)
     y = 3 * x + rng.normal(size=1500)
-    pa_csv.write_csv(pa.table({"x": x, "y": y}), folder / "rows.csv")
+    rows = pa.table({"id": np.arange(1500), "x": x, "y": y})
+    pa_csv.write_csv(rows, folder / "rows.csv")
     data = {"source": "table", "train": "rows.csv", "target": "y", "calibration_share": 0.3}
+    data["drop"] = ["id"]
     recipe = {
         "task": "regression",
         "data": data,

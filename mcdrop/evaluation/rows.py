@@ -77,6 +77,8 @@ def own_test_rows(card: Card, data_root: Path | None, bases: Sequence[Path]) -> 
             f"the data of recipe {card.name!r} are not those that version {card.version} was "
             "trained on, so its test rows cannot be told from its training rows: give --data FILE"
         )
+    if isinstance(raw, pa.Table):  # columns that the recipe drops are still there
+        raw = encodable(raw, card.preprocessing)
     return Rows(_shaped(raw, card.preprocessing), truth, "test part of the recipe")
 
 
