@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from mcdrop_service import ask as wire_ask
 from mcdrop_service import bodies
 from mcdrop_service.ask import Ask, Body, Images, RefusedError
 from mcdrop_service.bodies import read
@@ -197,6 +198,24 @@ def test_no_damage_breaks_a_reader(place: int, value: int) -> None:
         damaged[place % len(damaged)] = value
         with contextlib.suppress(RefusedError):  # and nothing else
             of(bytes(damaged), kind)
+
+
+@pytest.mark.parametrize("options", [{"model": "x" * 129}, {"fields": ["prediction", "x" * 129]}])
+def test_texts_are_short_for_what_is_read_is_kept(options: dict[str, Any]) -> None:
+    before = bodies._chosen.cache_info().currsize
+    with pytest.raises(RefusedError, match="128") as caught:
+        read(Ask(Body(json.dumps({"inputs": [[1]], **options}).encode(), JSON)))
+    assert (caught.value.status, bodies._chosen.cache_info().currsize) == (422, before)
+
+
+def test_long_heads_of_asks_are_read_and_not_kept() -> None:
+    for extra, kept in (({"id": "a"}, 1), ({"id": "a" * 2**16}, 0)):
+        asked = Ask(X, "m", extra=extra, id="one", deadline=2.0)
+        before = wire_ask._shared.cache_info().currsize
+        got = Ask.unpack(*asked.pack())
+        assert (got.extra, got.id, got.deadline) == (extra, "one", 2.0)
+        np.testing.assert_array_equal(got.rows, X)
+        assert wire_ask._shared.cache_info().currsize == before + kept
 
 
 def test_the_schema_refuses_what_the_fast_way_leaves() -> None:

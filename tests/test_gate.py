@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse
 from mcdrop_service.ask import Ask, RefusedError, Reply
 from mcdrop_service.bodies import read
 from mcdrop_service.gate import Gate
+from mcdrop_service.intake import Intake
 
 JSON = {"content-type": "application/json"}
 GOOD = b'{"inputs": [[1, 2]], "samples": 7}'
@@ -58,7 +59,7 @@ def ask(
     path: str = "/predict", method: str = "POST", most: int = 2**24, **request: Any
 ) -> httpx.Response:
     async def go() -> httpx.Response:
-        app = Gate(length, Echo(), body_bytes=most)  # type: ignore[arg-type]
+        app = Gate(length, Echo(), Intake(30.0, most))  # type: ignore[arg-type]
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://t") as client:
             answer = await client.request(method, path, **request)
@@ -106,6 +107,20 @@ def test_large_bodies_do_not_pass(path: str) -> None:
         assert ask(path, most=1000, headers={**JSON, "content-length": lie}).status_code == 413
 
 
+@pytest.mark.parametrize("name", ["x-shape", "accept", "content-type", "content-encoding", "query"])
+def test_what_is_kept_of_requests_is_bounded(name: str) -> None:
+    """Each kind of request is remembered: one that takes much memory is none."""
+    long = "1" * 8192
+    path, headers = "/predict", JSON
+    if name == "query":
+        path = f"/predict?{long}"
+    else:
+        headers = {**JSON, name: long}
+    for _ in range(2):
+        answer = ask(path, content=GOOD, headers=headers)
+        assert (answer.status_code, "JSON body" in answer.json()["detail"]) == (431, True)
+
+
 def test_other_requests_pass_whole() -> None:
     assert ask("/other", content=chunks(1000, 70)).json() == {"length": 70_000}
     assert ask("/other", content=b"").json() == {"length": 0}
@@ -129,7 +144,8 @@ def test_a_body_that_does_not_come_is_not_waited_for() -> None:
             "query_string": b"",
             "headers": [(b"content-type", b"application/json")],
         }
-        await Gate(length, Echo(), deadline=0.05)(scope, silent, send)  # type: ignore[arg-type]
+        gate = Gate(length, Echo(), Intake(0.05, 2**24))  # type: ignore[arg-type]
+        await gate(scope, silent, send)
         return sent
 
     assert asyncio.run(go())[0]["status"] == 408

@@ -15,6 +15,7 @@ from mcdrop_service.headers import SecureHeaders
 from mcdrop_service.intake import Intake
 from mcdrop_service.keys import Keyring, make, read_keys
 from mcdrop_service.lane import Lane, protocol_of
+from mcdrop_service.limits import HELD_BYTES
 from mcdrop_service.waiting import Waiting
 from mcdrop_service.watch import Seen, Watch
 
@@ -70,6 +71,8 @@ class Pipe(asyncio.Transport):
     def close(self) -> None:
         self.open = False
 
+    abort = close
+
     def is_closing(self) -> bool:
         return not self.open
 
@@ -84,7 +87,8 @@ class Door:
     def __init__(self, deadline: float = 30.0, keys: tuple[str, ...] = (), most: int = 2**24):
         self.backend, self.seen, self.pending = Echo(), list[Seen](), 0
         ring = Keyring(read_keys(keys))
-        gate: Any = Gate(self.none, self.backend, deadline, most)  # type: ignore[arg-type]
+        self.intake = Intake(deadline, most)
+        gate: Any = Gate(self.none, self.backend, self.intake)  # type: ignore[arg-type]
         layers = Watch(
             SecureHeaders(Guard(gate, ring, ())),
             [self.seen.append],
@@ -92,7 +96,7 @@ class Door:
             frozenset({"/predict"}),
         )
         backend: Any = self.backend
-        lane = Lane(Intake(deadline, most), ring, backend, [self.seen.append], self.count)
+        lane = Lane(self.intake, ring, backend, [self.seen.append], self.count)
         self.long = 0  # requests that went the long way
 
         async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -141,7 +145,7 @@ def at(do: Callable[[Door], Awaitable[None]], **options: Any) -> None:
     async def go() -> None:
         door = Door(**options)
         await do(door)
-        assert door.pending == 0
+        assert (door.pending, door.intake.held) == (0, 0)
         if door.pipe.open:
             door.protocol.connection_lost(None)
 
@@ -225,10 +229,9 @@ def test_a_body_that_does_not_come_is_not_waited_for() -> None:
         assert await door.ask(request()[:-1]) == b""
         await asyncio.sleep(0.1)
         assert door.pipe.sent.startswith(b"HTTP/1.1 408 ")
-        assert await door.ask(request()[-1:]) == b""
-        assert (await door.ask(request())).startswith(b"HTTP/1.1 200 ")
-        assert [seen.status for seen in door.seen] == [408, 200]
-        assert door.long == 0
+        assert b"\r\nconnection: close\r\n" in door.pipe.sent
+        assert not door.pipe.open  # what comes of the body yet would be taken for a request
+        assert ([seen.status for seen in door.seen], door.long) == ([408], 0)
 
     at(do, deadline=0.05)
 
@@ -264,6 +267,65 @@ def test_a_refusal_of_the_backend_is_an_answer() -> None:
         assert b"retry-after: 1\r\n" in said
 
     at(do)
+
+
+def test_after_a_refusal_the_next_request_has_its_time() -> None:
+    async def do(door: Door) -> None:
+        honest, door.backend.full = door.backend.release, True
+
+        def release(waiting: Waiting) -> None:
+            door.backend.full = False
+            honest(waiting)
+
+        door.backend.release = release  # type: ignore[method-assign]
+        door.protocol.data_received(request(x_request_id="n0") + request(x_request_id="n1"))
+        assert door.protocol.timeout_keep_alive_task is None  # the second is under way
+        said = door.pipe.sent + await door.ask()
+        assert said.index(b"503 Service") < said.index(b"x-request-id: n0")
+        assert said.index(b"x-request-id: n0") < said.index(b"200 OK")
+        assert said.count(b"HTTP/1.1") == 2
+
+    at(do)
+
+
+def test_bodies_that_are_coming_are_bounded_together_on_both_ways() -> None:
+    async def do(door: Door) -> None:
+        door.protocol.data_received(request()[:-1])
+        assert door.intake.held == len(BODY) - 1
+        assert (await door.ask(request()[-1:])).startswith(b"HTTP/1.1 200 ")
+        assert (door.intake.held, door.long) == (0, 0)
+        door.intake.held = HELD_BYTES + 1  # others' bodies
+        assert (await door.ask(request())).startswith(b"HTTP/1.1 200 ")
+        assert (door.intake.held, door.long) == (HELD_BYTES + 1, 1)
+        door.intake.held = 0
+        door.protocol.data_received(request()[:-1])
+        door.protocol.connection_lost(None)
+        door.pipe.close()
+
+    at(do)
+
+
+def test_an_answer_that_cannot_be_sent_ends_its_own_connection_only(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def do(door: Door) -> None:
+        door.protocol.data_received(request())
+        (waiting,) = door.backend.waiting
+        waiting.put(Reply(b"", headers=(("x", "\ud800"),)))  # which no encoding has
+        assert not door.pipe.open
+        assert (door.pipe.sent, "order-17" in caplog.text) == (b"", True)
+
+    at(do)
+
+
+@pytest.mark.parametrize("keys", [(), (LINE,)])
+def test_long_heads_are_looked_at_after_keys(keys: tuple[str, ...]) -> None:
+    async def do(door: Door) -> None:
+        said = await door.ask(request(x_shape="1" * 8192))
+        assert said.startswith(b"HTTP/1.1 401 " if keys else b"HTTP/1.1 431 ")
+        assert door.long == 1
+
+    at(do, keys=keys)
 
 
 def test_a_server_that_stops_finishes_what_it_has_begun() -> None:

@@ -2,6 +2,8 @@
 
 import ast
 import inspect
+import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from litserve.loops import LitLoop  # type: ignore[import-untyped]
 from litserve.utils import WorkerSetupStatus  # type: ignore[import-untyped]
 
 from mcdrop_service.loop import SocketLoop
+from mcdrop_service.pulse import Patrol, Pulse
 from mcdrop_service.server import Server
 
 TESTS = Path(__file__).parent
@@ -34,6 +37,29 @@ USED: dict[str, tuple[Callable[..., Any], tuple[str, ...]]] = {
 def test_what_is_extended_is_there(what: str) -> None:
     function, names = USED[what]
     assert set(names) <= set(inspect.signature(function).parameters)
+
+
+def test_a_worker_that_died_is_not_reported_as_one_that_hangs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However long its successor is put off."""
+    pulse, now = Pulse(1), 0.0
+    pulse.counts[0] = 7  # its last sign of life
+    server = object.__new__(Server)
+    server.patrol, server.stopping = Patrol(pulse, 5.0, lambda: now), False
+    server._starts = deque([time.monotonic()] * 5, maxlen=5)
+    found = []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        for _ in range(int(2 * seconds)):
+            now += 0.5
+            found.extend(server.patrol.look())
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr(litserve.LitServer, "launch_single_inference_worker", lambda *_: "started")
+    launched: Any = server.launch_single_inference_worker(None, 0)  # type: ignore[arg-type]
+    assert (launched, now, found) == ("started", 10.0, [])
 
 
 def test_ours_stand_where_theirs_do() -> None:

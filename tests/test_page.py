@@ -513,6 +513,20 @@ def test_a_key_is_asked_for_kept_and_sent(browser: Browser, root: Path) -> None:
         assert page.evaluate("[localStorage.length, sessionStorage.length]") == [0, 1]
 
 
+def test_where_no_version_is_the_latest_the_first_is_shown(browser: Browser, url: str) -> None:
+    """As when the model that answers has been unloaded while the page was loaded."""
+    models = httpx.get(f"{url}models").json()
+    for model in models["models"]:
+        model["latest"] = False
+    with opened(browser, url) as page:
+        wait_for_answer(page)
+        page.route("**/models", lambda route: route.fulfill(json=models))
+        page.reload()
+        wait_for_answer(page)
+        first = models["models"][0]
+        expect(page.get_by_label("Model").locator("option:checked")).to_contain_text(first["name"])
+
+
 def test_what_the_server_refuses_is_said(browser: Browser, url: str) -> None:
     with opened(browser, f"{url}#pets/1", expected="status of 422") as page:
         wait_for_answer(page)

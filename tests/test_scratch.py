@@ -1,5 +1,7 @@
 """Folders of the dead are removed; those of the living, of others, and what is in doubt stay."""
 
+import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -65,17 +67,34 @@ def test_folders_stay_as_long_as_who_made_them(place: Path, words: tuple[str, ..
 def test_what_is_in_doubt_stays(place: Path) -> None:
     elsewhere = place / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "lock").touch()
+    (elsewhere / scratch._LOCK).touch()
     (elsewhere / "precious").touch()
     (place / "mcdrop-link").symlink_to(elsewhere)
     (place / "mcdrop-file").touch()
     (place / "mcdrop-lockless").mkdir()
     linked = place / "mcdrop-linked"
     linked.mkdir()
-    (linked / "lock").symlink_to(elsewhere / "lock")
+    (linked / scratch._LOCK).symlink_to(elsewhere / scratch._LOCK)
+    another = place / "mcdrop-another"  # somebody's, who locks files in another way
+    another.mkdir()
+    (another / "lock").touch()
     before = sorted(place.rglob("*"))
     scratch.remove_orphans()
     assert sorted(place.rglob("*")) == before
+
+
+def test_where_nothing_can_be_locked_folders_are_made_and_stay(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lockless(_file: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", lockless)
+    with scratch.temporary() as folder:
+        monkeypatch.undo()
+        monkeypatch.setattr(tempfile, "tempdir", str(place))
+        scratch.remove_orphans()
+        assert folder.is_dir()
 
 
 def test_of_other_users_nothing_is_touched(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,5 +113,5 @@ def test_a_folder_lasts_as_long_as_its_context(place: Path) -> None:
         assert folder.stat().st_mode & 0o777 == 0o700
         (folder / "0.sock").touch()
         scratch.remove_orphans()
-        assert sorted(path.name for path in folder.iterdir()) == ["0.sock", "lock"]
+        assert {path.name for path in folder.iterdir()} == {"0.sock", scratch._LOCK}
     assert not folder.exists()

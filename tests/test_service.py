@@ -273,7 +273,7 @@ REFUSED: dict[str, tuple[dict[str, Any] | str, int, str]] = {
     "empty name": ({"inputs": [row()], "model": ""}, 404, "no trained model"),
     "NUL": ({"inputs": [row()], "model": "tiny\0"}, 404, "no trained model"),
     "lone surrogate": ('{"inputs": [[0]], "model": "\\ud800"}', 400, "not JSON"),
-    "long name": ({"inputs": [row()], "model": "x" * 10**6}, 404, "no trained model"),
+    "long name": ({"inputs": [row()], "model": "x" * 10**6}, 422, "128 characters"),
     "half JSON": ('{"inputs": [[', 400, "not JSON"),
     "no JSON": ("hello", 400, "not JSON"),
     "not UTF-8": ("\udcff\udcfe", 400, ""),
@@ -434,7 +434,7 @@ def test_the_documentation_is_complete_and_its_examples_work(client: httpx.Clien
     schema = client.get("/openapi.json").json()
     predict = schema["paths"]["/predict"]["post"]
     assert set(predict["responses"]) == {
-        *("200", "400", "401", "404", "408", "413", "415", "422", "429", "500", "503", "504")
+        *("200", "400", "401", "404", "408", "413", "415", "422", "429", "431", "500", "503", "504")
     }
     content = predict["requestBody"]["content"]["application/json"]
     assert content["schema"] == {"$ref": "#/components/schemas/PredictRequest"}

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,11 +16,14 @@ import pytest
 import mcdrop
 from mcdrop.predictions import Predictions
 from mcdrop_service import answers, coalescing, worker
-from mcdrop_service.ask import Ask, Reply
+from mcdrop_service.ask import Ask, Body, RefusedError, Reply
 from mcdrop_service.backend import Backend
 from mcdrop_service.job import Job
 from mcdrop_service.limits import PASSES
+from mcdrop_service.served import served
 from mcdrop_service.shelf import Shelf
+from mcdrop_service.tasks import Task
+from mcdrop_service.waiting import Waiting
 from mcdrop_service.worker import Worker, as_it_is
 from tests.models import random_pixels, save_random_classifier
 
@@ -394,3 +398,91 @@ def test_observers_see_every_answer_and_cannot_hurt(root: Path, tmp_path: Path) 
     watchers: tuple[worker.Observer, ...] = (broken, lambda jobs, found: seen.append(len(found)))
     assert {r.status for r in run(root, do, tmp_path, observers=watchers)} == {200}
     assert sum(seen) == 3
+
+
+class Replied:
+    """In the place of a socket: who was replied to, in order."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[int, Task] = {}
+        self.numbers: list[int] = []
+
+    def send(self, number: int, _head: bytes, _content: bytes) -> None:
+        self.numbers.append(number)
+
+
+@pytest.mark.parametrize("step", ["read", "validate"])
+def test_what_takes_long_to_look_at_leaves_time_for_signs_of_life(
+    root: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    clock, beats, looks = 0.0, 0, list[int]()
+    place: Any = worker if step == "read" else answers
+    honest = getattr(place, step)
+
+    def slow(*args: Any) -> Any:
+        nonlocal clock
+        clock += 0.06
+        looks.append(beats)
+        return honest(*args)
+
+    monkeypatch.setattr(place, step, slow)
+    monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: clock))
+    monkeypatch.setattr(worker, "_likeness", lambda task: task)  # as records and images have it
+    body = Body(orjson.dumps({"inputs": PIXELS[:1].tolist()}), "application/json")
+    peer = Replied()
+
+    async def go() -> None:
+        nonlocal beats
+        shelf = Shelf(root)
+        shelf.start()
+        desk = Worker(shelf)
+        for number in range(6):
+            desk.take(Task(peer, number, ask().with_(rows=body)))  # type: ignore[arg-type]
+        while len(peer.numbers) < 6:
+            await asyncio.sleep(0)
+            beats += 1
+
+    asyncio.run(asyncio.wait_for(go(), 30))
+    assert peer.numbers == list(range(6))
+    assert max(looks.count(beat) for beat in looks) == 2  # and not all six
+
+
+def test_who_does_not_hear_from_every_worker_says_so(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Silence is not taken for the absence of models."""
+
+    async def do(backend: Backend, desk: Worker) -> dict[str, int]:
+        found = await served(backend)
+        monkeypatch.setattr(backend, "limit", 0)
+        with pytest.raises(RefusedError) as caught:
+            await served(backend)
+        assert (caught.value.status, "try again" in str(caught.value)) == (503, True)
+        monkeypatch.undo()
+        monkeypatch.setattr(backend, "_links", [])
+        with pytest.raises(RefusedError):
+            await served(backend)
+        monkeypatch.undo()
+        return found
+
+    assert run(root, do, tmp_path) == {"tiny": 1, "other": 1}
+
+
+def test_deadlines_are_kept_after_somebody_could_not_be_told(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(reply: Reply) -> None:
+        raise StubbornError
+
+    async def do(backend: Backend, desk: Worker) -> Reply:
+        monkeypatch.setattr(desk, "_find", lambda task: False)  # a worker that never answers
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        late = ask(deadline=time.monotonic() + 0.05)
+        waiting = Waiting(late.pack(), late.deadline, broken)
+        backend.give(waiting)
+        try:
+            return await asyncio.wait_for(backend.submit(late), 5)
+        finally:
+            backend.release(waiting)
+
+    assert run(root, do, tmp_path).status == 504

@@ -131,7 +131,8 @@ class Ask:
         """Read what `pack` gave."""
         deadline, length = _OWN.unpack_from(head)
         end = _OWN.size + length
-        ask, form, about = _shared(head[end:])
+        shared = head[end:]
+        ask, form, about = _shared(shared) if len(shared) <= _KEPT_BYTES else _read(shared)
         rows: Rows
         if form == "body":
             rows = Body(content, *about)
@@ -147,8 +148,7 @@ def own(name: str, deadline: float) -> bytes:
     return _OWN.pack(deadline, len(name)) + name.encode()
 
 
-@lru_cache(256)
-def _shared(head: bytes) -> tuple[Ask, str, Any]:
+def _read(head: bytes) -> tuple[Ask, str, Any]:
     """An ask without rows, the form in which they come, and what is to be known to read them."""
     values = orjson.loads(head)
     form = next(name for name in ("body", "array", "list") if name in values)
@@ -158,6 +158,8 @@ def _shared(head: bytes) -> tuple[Ask, str, Any]:
     return Ask([], **values), form, about
 
 
+_shared = lru_cache(256)(_read)
+_KEPT_BYTES = 32 * 2**10  # of what asks share; a longer one is read each time
 _OWN = struct.Struct("<dH")
 _SHARED = [f for f in fields(Ask) if f.name not in ("rows", "id", "deadline")]
 _USUAL = tuple((f.name, {} if f.name == "extra" else f.default) for f in _SHARED)

@@ -115,16 +115,23 @@ class Backend:
         Returns:
             For each worker a `mcdrop_service.shelf.State`, as JSON: ``served`` and ``broken``.
         """
-        return await self._each(LOOK, _LOOK_SECONDS)
+        replies = await self._each(LOOK, _LOOK_SECONDS)
+        return [orjson.loads(reply.body) for reply in replies if reply.status == 200]
 
     async def states(self) -> list[dict[str, Any]]:
-        """What every worker can answer with, as of its last look; as `look`."""
-        return await self._each(TELL, _TELL_SECONDS)
+        """What every worker can answer with, as of its last look; as `look`.
 
-    async def _each(self, form: str, seconds: float) -> list[dict[str, Any]]:
+        Raises:
+            RefusedError: 503; no worker is there, or one of them does not say.
+        """
+        replies = await self._each(TELL, _TELL_SECONDS)
+        if not replies or any(reply.status != 200 for reply in replies):
+            raise RefusedError(503, "the workers are busy or not there: try again in a second")
+        return [orjson.loads(reply.body) for reply in replies]
+
+    async def _each(self, form: str, seconds: float) -> list[Reply]:
         ask = Ask([], format=form, deadline=time.monotonic() + seconds)
-        replies = await asyncio.gather(*(self._ask(ask, link=link) for link in self._links))
-        return [orjson.loads(reply.body) for reply in replies if reply.status == 200]
+        return await asyncio.gather(*(self._ask(ask, link=link) for link in self._links))
 
     async def _ask(
         self, ask: Ask, receive: Receive | None = None, link: "_Link | None" = None
@@ -204,14 +211,16 @@ class Backend:
     def _tick(self) -> None:
         """Look at deadlines, and after clients who have been waiting for some time."""
         loop, now = asyncio.get_running_loop(), time.monotonic()
-        for waiting in list(self.asks.values()):
-            if now >= waiting.deadline and not waiting.answered:
-                waiting.fail(_late(waiting))
-            elif waiting.receive and not waiting.watcher and now - waiting.since > _PATIENCE:
-                waiting.watcher = loop.create_task(waiting.watch(waiting.receive))
-        self._ticking = bool(self.asks)
-        if self._ticking:
-            loop.call_later(_TICK, self._tick)
+        try:
+            for waiting in list(self.asks.values()):
+                if now >= waiting.deadline and not waiting.answered:
+                    waiting.fail(_late(waiting))
+                elif waiting.receive and not waiting.watcher and now - waiting.since > _PATIENCE:
+                    waiting.watcher = loop.create_task(waiting.watch(waiting.receive))
+        finally:
+            self._ticking = bool(self.asks)
+            if self._ticking:
+                loop.call_later(_TICK, self._tick)
 
 
 def _late(waiting: Waiting) -> RefusedError:

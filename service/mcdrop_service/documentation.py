@@ -36,6 +36,7 @@ _FAILURES = {
     "413": "The body is too large.",
     "415": "The body's type or encoding is not one that is read.",
     "422": "The rows or options cannot be used.",
+    "431": "The query or the headers are too long.",
     "500": "The model failed on this request; others are answered.",
     "503": "Too many requests are waiting.",
     "504": "The answer took too long.",

@@ -61,7 +61,9 @@ def preparer_of(settings: Settings) -> Callable[[Job], Job]:
     return prepare if settings.tracing is None else Stamp(prepare)
 
 
-def equip(app: FastAPI, settings: Settings, backend: Backend, folder: Path) -> Lane | None:
+def equip(
+    app: FastAPI, settings: Settings, backend: Backend, intake: Intake, folder: Path
+) -> Lane | None:
     """Add routes and layers to ``app``, whose innermost layer is the gate.
 
     Returns:
@@ -87,10 +89,12 @@ def equip(app: FastAPI, settings: Settings, backend: Backend, folder: Path) -> L
     app.include_router(reports.router_of(catalog, windows, ledger, backend))
     for kind in (RefusedError, McdropError):
         app.add_exception_handler(kind, _refuse)
-    return _cover(app, settings, backend, Keyring(keys))
+    return _cover(app, settings, backend, intake, Keyring(keys))
 
 
-def _cover(app: FastAPI, settings: Settings, backend: Backend, ring: Keyring) -> Lane | None:
+def _cover(
+    app: FastAPI, settings: Settings, backend: Backend, intake: Intake, ring: Keyring
+) -> Lane | None:
     """Put layers around the app, the innermost first."""
     app.add_middleware(Guard, ring=ring, doors=settings.open)
     app.add_middleware(SameOrigin, allowed=settings.cors)
@@ -112,7 +116,6 @@ def _cover(app: FastAPI, settings: Settings, backend: Backend, ring: Keyring) ->
     app.add_middleware(Watch, onlookers=onlookers, pending=tally.come, paths=_ANSWERED)
     if settings.tracing is not None:
         return None
-    intake = Intake(settings.deadline, settings.body_bytes)
     return Lane(intake, ring, backend, onlookers, tally.come)
 
 

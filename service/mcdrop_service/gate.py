@@ -21,7 +21,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mcdrop_service.ask import Headers, RefusedError, Reply
 from mcdrop_service.backend import Backend
 from mcdrop_service.intake import Intake, replay
-from mcdrop_service.limits import BODY_BYTES, DEADLINE
 
 __all__ = ["Gate", "Handler", "identify", "request_id"]
 
@@ -37,19 +36,11 @@ class Gate:
     Args:
         app: what answers everything else.
         backend: the way to the workers.
-        deadline: seconds from a request's arrival to its answer.
-        body_bytes: of a request's body.
+        intake: takes requests in.
     """
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        backend: Backend,
-        deadline: float = DEADLINE,
-        body_bytes: int = BODY_BYTES,
-    ) -> None:
-        self.app, self.backend = app, backend
-        self._intake = Intake(deadline, body_bytes)
+    def __init__(self, app: ASGIApp, backend: Backend, intake: Intake) -> None:
+        self.app, self.backend, self._intake = app, backend, intake
         self.routes: dict[tuple[str, str], Handler] = {
             ("POST", "/predict"): self._predict,
             ("POST", "/predict/stream"): self._stream,

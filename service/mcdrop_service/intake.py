@@ -19,6 +19,7 @@ from mcdrop_service.limits import HELD_BYTES
 
 __all__ = ["Intake", "replay"]
 
+_ABOUT_BYTES = 8 * 2**10  # of the query and the headers that asks have in common: they are kept
 _FORMS = {CONTENT_TYPE.encode(): "tensors"}
 """Forms of answers that a caller asks for by the header ``accept``."""
 
@@ -102,7 +103,14 @@ def _about(headers: Mapping[bytes, bytes], query: bytes) -> tuple[bytes, ...]:
     """What makes one kind of request: callers repeat themselves, so that few have to be read."""
     get = headers.get
     kind, coding = get(b"content-type", b"none"), get(b"content-encoding", b"identity")
-    return kind, coding, get(b"x-shape", b""), get(b"accept", b""), query
+    about = kind, coding, get(b"x-shape", b""), get(b"accept", b""), query
+    if sum(map(len, about)) > _ABOUT_BYTES:
+        raise RefusedError(
+            431,
+            f"the query and the headers that say how to read the body have {sum(map(len, about))} "
+            f"bytes, wanted {_ABOUT_BYTES} at most: send options in a JSON body",
+        )
+    return about
 
 
 @lru_cache(256)

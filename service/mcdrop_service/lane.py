@@ -11,6 +11,7 @@ what asks mean and who answers them.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,11 +26,13 @@ from mcdrop_service.guard import admit
 from mcdrop_service.headers import SECURE
 from mcdrop_service.intake import Intake
 from mcdrop_service.keys import Keyring
+from mcdrop_service.limits import HELD_BYTES
 from mcdrop_service.waiting import Waiting
 from mcdrop_service.watch import Onlooker, Seen
 
 __all__ = ["Lane", "protocol_of"]
 
+_log = logging.getLogger(__name__)
 _PATH = b"/predict"
 _LONGEST = 64 * 2**10  # bytes of a plain body: what uvicorn holds before it stops reading
 # Headers that somebody off this way has to look at: a browser's, and those that change the wire.
@@ -42,7 +45,7 @@ class Lane:
     """What plain requests meet on their way, the same as others.
 
     Attributes:
-        intake: reads heads.
+        intake: reads heads, and bounds what bodies take together; the gate's.
         ring: the keys that are let in.
         backend: the way to the workers.
         onlookers: told of each request when it has been answered.
@@ -65,7 +68,7 @@ class _Turn:
     """A request on the short way, in the place of uvicorn's cycle."""
 
     message_event = asyncio.Event()  # uvicorn sets it; nobody waits for it
-    keep_alive, disconnected, response_complete = True, False, False
+    keep_alive, response_complete = True, False
     comes = True  # the body, still
     timer: asyncio.TimerHandle | None = None
     waiting: Waiting | None = None
@@ -77,6 +80,11 @@ class _Turn:
         protocol.lane.pending(1)
         protocol.tasks.add(self)  # type: ignore[arg-type]
 
+    def take(self, body: bytes) -> None:
+        """A part of the body has come."""
+        self.body += body
+        self.protocol.lane.intake.held += len(body)
+
     def ask(self) -> None:
         """The body has come."""
         self.comes = False
@@ -84,12 +92,13 @@ class _Turn:
         self.waiting = Waiting(packed, self.until, self.answer)
         try:
             self.protocol.lane.backend.give(self.waiting)
-        except RefusedError as refused:
-            self.answer(refused.reply)
+        except RefusedError as refused:  # said when the parser is done with what has come
+            self.protocol.loop.call_soon(self.answer, refused.reply)
 
     def late(self) -> None:
-        """The body has not come in time."""
+        """The body has not come in time, and what comes of it yet is no request."""
         if self.comes:
+            self.keep_alive = False
             self.answer(RefusedError(408, "the body did not come in time").reply)
 
     def cancel(self, msg: str = "") -> None:  # noqa: ARG002 - as uvicorn cancels tasks
@@ -98,15 +107,21 @@ class _Turn:
         asyncio.get_running_loop().call_soon(self.answer, refused.reply)
 
     def answer(self, reply: Reply) -> None:
-        """Send a reply."""
-        if not self.response_complete:
+        """Send a reply; what fails here ends this connection, and reaches nobody else's."""
+        if self.response_complete:
+            return
+        try:
             self.end(reply.status)
             self.protocol.respond(reply, self.name, keep_alive=self.keep_alive)
+        except Exception:
+            _log.exception("request %s: its answer could not be sent", self.name)
+            self.protocol.transport.abort()
 
     def end(self, status: int) -> None:
         """It is answered, or needs no answer any more."""
         self.response_complete, self.comes = True, False
         lane, now = self.protocol.lane, time.monotonic()
+        lane.intake.held -= len(self.body)
         if self.timer is not None:
             self.timer.cancel()
         if self.waiting is not None:
@@ -147,7 +162,7 @@ class _Protocol(HttpToolsProtocol):
         if not isinstance(self.cycle, _Turn):
             super().on_body(body)
         elif not self.cycle.response_complete:
-            self.cycle.body += body
+            self.cycle.take(body)
 
     def on_message_complete(self) -> None:
         """Ask, where the whole request has come."""
@@ -167,10 +182,10 @@ class _Protocol(HttpToolsProtocol):
         default = self.server_state.default_headers  # another list each second: it has the date
         if self._lines[0] is not default:
             type(self)._lines = default, b"".join(b"%b: %b\r\n" % pair for pair in default)
-        own = f"content-type: {reply.kind}\r\nx-request-id: {name}\r\ncontent-length: "
+        about = f"content-type: {reply.kind}\r\nx-request-id: {name}\r\ncontent-length: "
         further = [f"{key}: {value}\r\n" for key, value in reply.headers]
         last = "\r\n" if keep_alive else "connection: close\r\n\r\n"
-        head = f"{own}{len(reply.body)}\r\n{''.join(further)}{last}".encode()
+        head = f"{about}{len(reply.body)}\r\n{''.join(further)}{last}".encode()
         if not self.transport.is_closing():
             start = STATUS_LINE[reply.status], self._lines[1], _FIXED
             self.transport.write(b"".join((*start, head, reply.body)))
@@ -189,6 +204,8 @@ class _Protocol(HttpToolsProtocol):
         parser, lane = self.parser, self.lane
         if path != _PATH or b"#" in query or parser.get_method() != b"POST":
             return None
+        if lane.intake.held > HELD_BYTES:
+            return None
         headers, most = dict(self.headers), min(_LONGEST, lane.intake.body_bytes)
         lasts = parser.should_keep_alive() and parser.get_http_version() == "1.1"
         if not lasts or not _plain(headers, most):
@@ -202,7 +219,7 @@ class _Protocol(HttpToolsProtocol):
 
 
 def _plain(headers: Mapping[bytes, bytes], most: int) -> bool:
-    """Whether a short body comes in one piece, and no other part of the server has a say."""
+    """Whether the body is short, its length is said, and no other part of the server has a say."""
     length = headers.get(b"content-length", b"")
     short = length.isdigit() and len(length) < 6 and int(length) <= most
     return short and _UNUSUAL.isdisjoint(headers)

@@ -61,7 +61,8 @@ Value = Annotated[
     Any, WithJsonSchema({"anyOf": [{"type": t} for t in ("number", "string", "boolean", "null")]})
 ]
 Records = Annotated[list[dict[str, Value]], _first, AfterValidator(_check_records)]
-Names = Annotated[list[StrictStr], Field(min_length=1, max_length=32, fail_fast=True)]
+Text = Annotated[StrictStr, Field(max_length=128)]  # what was read is kept for the next to say it
+Names = Annotated[list[Text], Field(min_length=1, max_length=32, fail_fast=True)]
 
 
 class Options(BaseModel):
@@ -69,7 +70,7 @@ class Options(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: StrictStr | None = Field(
+    model: Text | None = Field(
         None, description="Model to ask; may be left out where there is only one."
     )
     version: Annotated[StrictInt, Field(ge=1, le=2**31 - 1)] | None = Field(

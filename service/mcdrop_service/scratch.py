@@ -19,18 +19,19 @@ from pathlib import Path
 __all__ = ["make", "remove_orphans", "temporary"]
 
 _PREFIX = "mcdrop-"
-_LOCK = "lock"
+_LOCK = ".mcdrop-scratch.lock"
 
 
 def make(kind: str = "") -> Path:
     """A new folder, readable by this user only; another process removes it after this one's end."""
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX + kind))
-    unnamed = folder / f".{_LOCK}"
+    unnamed = folder / f"{_LOCK}.new"
     lock = os.open(
         unnamed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600
     )  # open until the process ends
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    unnamed.rename(folder / _LOCK)
+    with contextlib.suppress(OSError):  # where there are no locks: nobody takes it for an orphan
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        unnamed.rename(folder / _LOCK)
     return folder
 
 

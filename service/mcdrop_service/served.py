@@ -13,6 +13,9 @@ async def served(backend: Backend) -> dict[str, int]:
     """By model, the version that answers; while workers go over to another, the one they leave.
 
     A model that no worker answers for is not there.
+
+    Raises:
+        RefusedError: 503; no worker is there, or one of them does not say.
     """
     found: dict[str, int] = {}
     for state in await backend.states():

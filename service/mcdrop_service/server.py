@@ -29,6 +29,7 @@ from mcdrop_service.backend import Backend
 from mcdrop_service.documentation import describe
 from mcdrop_service.equipment import equip, observers_of, preparer_of
 from mcdrop_service.gate import Gate
+from mcdrop_service.intake import Intake
 from mcdrop_service.lane import protocol_of
 from mcdrop_service.lifeline import end_with_parent
 from mcdrop_service.limits import SETTLE
@@ -84,13 +85,13 @@ class Server(ls.LitServer):  # type: ignore[misc]
 
     def launch_single_inference_worker(self, lit_api: PredictAPI, worker_id: int) -> Any:
         """Replace a worker that died; called by LitServe's monitoring thread."""
+        self.patrol.pulse.forget(worker_id)  # first: it is dead, and does not hang
         now = time.monotonic()
         if len(self._starts) == self._starts.maxlen and now - self._starts[0] < _STORM:
             time.sleep(_PAUSE)  # they die as fast as they are started: leave the machine some air
         self._starts.append(now)
         if self.stopping:
             sys.exit()  # ends that thread only: it would revive what is being stopped
-        self.patrol.pulse.forget(worker_id)
         metrics.RESTARTS.inc()
         return super().launch_single_inference_worker(lit_api, worker_id)
 
@@ -147,10 +148,9 @@ def build(settings: Settings, folder: Path) -> Server:
     async def models() -> ModelList:
         return await asyncio.to_thread(list_versions, repository, await served(backend))
 
-    app.add_middleware(
-        Gate, backend=backend, deadline=settings.deadline, body_bytes=settings.body_bytes
-    )
-    lane = equip(app, settings, backend, folder)
+    intake = Intake(settings.deadline, settings.body_bytes)
+    app.add_middleware(Gate, backend=backend, intake=intake)
+    lane = equip(app, settings, backend, intake, folder)
     if lane is not None:
         server.protocol = protocol_of(lane)
     app.openapi = lambda: describe(app, repository, settings.rows)  # type: ignore[method-assign]

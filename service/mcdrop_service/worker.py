@@ -11,8 +11,10 @@ answered (``answers``).
 import asyncio
 import contextlib
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from mcdrop_service.walks import walk
 __all__ = ["Observer", "Worker", "as_it_is"]
 
 _log = logging.getLogger(__name__)
+_LOOK = 0.1  # seconds of a look at what has come; signs of life are given between two
 
 Observer = Callable[[Sequence[Job], Predictions], None]
 """Told, in the worker, of jobs that are answered: their rows' answers, one job's after the
@@ -83,21 +86,32 @@ class Worker:
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
-        """One evaluation, after a look at all that has come."""
+        """One evaluation, after a look at what has come."""
         self._scheduled = False
-        arrived, self._arrived = self._arrived, []
-        alike: dict[object, list[Task]] = {}
-        for task in arrived:
-            if not task.over and self._find(task):
-                alike.setdefault(_likeness(task), []).append(task)
-        for tasks in alike.values():
-            self._validate(tasks)
+        self._look()
         if self._groups:
             self._evaluate()
         if self._walks:
             self._step()
-        if self._groups or self._walks:
+        if self._arrived or self._groups or self._walks:
             self._soon()
+
+    def _look(self) -> None:
+        """Read and check what has come; where that takes long, the rest stays for the next turn."""
+        arrived, self._arrived = iter(self._arrived), []
+        alike: dict[object, list[Task]] = {}
+        enough = time.monotonic() + _LOOK
+        for task in arrived:
+            if not task.over and self._find(task):
+                alike.setdefault(_likeness(task), []).append(task)
+            if time.monotonic() > enough:
+                break
+        found = iter(alike.values())
+        for tasks in found:
+            self._validate(tasks)
+            if time.monotonic() > enough:
+                break
+        self._arrived[:0] = chain(chain.from_iterable(found), arrived)
 
     def _find(self, task: Task) -> bool:
         """Read an ask and find its model; false where there is nothing to do, now or ever."""

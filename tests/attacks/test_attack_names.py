@@ -21,7 +21,7 @@ NAMES = [
     "@1.1",
     "TINY",
     "ⅈ",
-    "a" * 5000,
+    "a" * 128,
 ]
 
 
@@ -31,6 +31,11 @@ def test_in_bodies(target: Target, name: str) -> None:
     said = refused(target.http.post("/predict", json=body), 404)
     assert "people, tiny" in said  # it lists what may be asked, and nothing else
     assert "secret/" not in said
+
+
+def test_one_that_is_too_long_for_any_model_is_not_looked_for(target: Target) -> None:
+    body = {"inputs": PIXELS.tolist(), "model": "a" * 129}
+    assert "128 characters" in refused(target.http.post("/predict", json=body), 422)
 
 
 ENCODED = [

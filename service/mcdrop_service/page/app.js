@@ -105,7 +105,7 @@ async function start() {
   if (!models.length) throw new api.Refusal(0, "There is no model yet: train one, and load this page again.");
   const name = (model) => `${model.name}/${model.version}`;
   const linked = models.findIndex((model) => `#${name(model)}` === location.hash);
-  const chosen = Math.max(linked, linked < 0 ? models.findIndex((model) => model.latest) : 0);
+  const chosen = linked < 0 ? Math.max(0, models.findIndex((model) => model.latest)) : linked;
   const id = fresh("model");
   const select = h("select", { id, onchange: () => attempt(() => open(models[select.selectedIndex])) },
     ...models.map((model, i) => h("option", { selected: i === chosen },
