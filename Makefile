@@ -30,7 +30,7 @@ test: $(STAMP) lint  ## Lint, type-check and test, on every core.
 
 coverage: $(STAMP)  ## What the tests run of the code, servers and their workers included.
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -q
+	$(BIN)/coverage run -m pytest -q --numprocesses auto
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 

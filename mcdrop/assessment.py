@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mcdrop.calibration import RISKS, Calibration, Reference
-from mcdrop.corrections import fit_classes, fit_noise
+from mcdrop.corrections import fit_classes, fit_noise, narrow
 from mcdrop.data.sources import Dataset
 from mcdrop.metrics import Estimate, summarize
 from mcdrop.network import DropoutMLP, with_spread
@@ -89,7 +89,8 @@ def _correct(recipe: Recipe, dataset: Dataset, network: DropoutMLP) -> Calibrati
     if recipe.network.variance == "learned":
         return calibration
     noise = fit_noise(plain.mean, plain.epistemic, y)
-    return calibration.model_copy(update={"noise": noise})
+    notes = narrow(noise, plain.mean, y)
+    return calibration.model_copy(update={"noise": noise, "notes": notes})
 
 
 def _posterior(recipe: Recipe, network: DropoutMLP, **corrections: Any) -> Posterior:

@@ -15,7 +15,14 @@ from scipy.special import softmax
 from mcdrop.metrics import gaussian_nll, nll
 from mcdrop.uncertainty import TINY
 
-__all__ = ["Corrections", "FittedTemperature", "fit_classes", "fit_noise", "fit_temperature"]
+__all__ = [
+    "Corrections",
+    "FittedTemperature",
+    "fit_classes",
+    "fit_noise",
+    "fit_temperature",
+    "narrow",
+]
 
 PRIOR_ROWS = 200
 """Rows of labels that the deterministic answer counts for when a temperature is fitted."""
@@ -23,6 +30,7 @@ SPREADS = (1.0, 0.5, 0.25, 0.125)
 """Shares of dropout's variance that passes may keep."""
 WORSE = 0.002
 """Nats by which the MC answer may be less likely than the deterministic one."""
+_NARROW = 1e-3  # of the mean square error, the least noise variance that goes without a note
 _NOISE = np.logspace(-6, 1, 281)
 _FOLDS = 10
 _TEMPERATURES = (0.05, 20.0)
@@ -172,3 +180,19 @@ def fit_noise(mean: Floats, epistemic: Floats, targets: Floats) -> tuple[float, 
         losses = [gaussian_nll(m, v + scale * factor, y) for factor in _NOISE]
         noise.append(scale * float(_NOISE[int(np.argmin(losses))]))
     return tuple(noise)
+
+
+def narrow(noise: tuple[float, ...], mean: Floats, targets: Floats) -> tuple[str, ...]:
+    """A note for the card where dropout alone is made to explain the errors; else none.
+
+    Args:
+        noise: as `fit_noise` gives it.
+        mean: predictive means (B, C).
+        targets: truth (B, C).
+    """
+    if all(np.asarray(noise) >= _NARROW * np.mean((targets - mean) ** 2, axis=0)):
+        return ()
+    return (
+        "the passes differ by more than the errors on held-out rows, so next to no noise is left: "
+        "where passes agree, intervals are too narrow; lower network.dropout or train longer",
+    )

@@ -64,9 +64,9 @@ def train(
         McdropError: the data, the training or the repository failed; nothing is left half-written
             but the checkpoint of the last finished epoch.
     """
-    prepare(repository, name)
     checkpoint = checkpoint_path(repository, name)
     dataset = load_dataset(recipe, data_root, base)
+    prepare(repository, name)
     fitted = fit(
         recipe,
         dataset,

@@ -4,6 +4,7 @@ Knows the fields, their units and their bounds. Refuses to know tensors, files o
 network looks like once it is built. An unknown field is an error, never ignored.
 """
 
+import difflib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -16,6 +17,7 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from mcdrop.errors import RecipeError
 
@@ -345,8 +347,16 @@ def load_recipe(path: Path) -> Recipe:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise RecipeError(f"{path} cannot be read as a TOML recipe: {error}") from None
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(str(part) for part in fault['loc']) or 'recipe'}: {fault['msg']}"
-            for fault in error.errors()
-        )
+        faults = "; ".join(map(_fault, error.errors()))
         raise RecipeError(f"recipe {path} is not valid: {faults}") from None
+
+
+def _fault(fault: ErrorDetails) -> str:
+    where = ".".join(map(str, fault["loc"])) or "recipe"
+    if fault["type"] != "extra_forbidden":
+        return f"{where}: {fault['msg']}"
+    fields = Recipe.model_fields
+    sections = [field.annotation for field in fields.values()]
+    known = [*fields, *(n for s in sections for n in getattr(s, "model_fields", ()))]
+    alike = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
+    return f"{where}: there is no such field" + "".join(f", did you mean {n!r}?" for n in alike)

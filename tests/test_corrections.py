@@ -7,7 +7,7 @@ import pytest
 from scipy.special import softmax
 
 from mcdrop import corrections
-from mcdrop.corrections import fit_classes, fit_noise, fit_temperature
+from mcdrop.corrections import fit_classes, fit_noise, fit_temperature, narrow
 from tests.calibrated import C, T, classify
 
 
@@ -97,7 +97,11 @@ def test_noise_does_not_count_the_epistemic_part_twice() -> None:
     rng = np.random.default_rng(1)
     mean = np.zeros((5000, 1))
     y = rng.normal(size=(5000, 1))
-    assert fit_noise(mean, np.full_like(mean, 1.0), y)[0] < 0.1
+    noise = fit_noise(mean, np.full_like(mean, 1.0), y)
+    assert noise[0] < 0.1
+    assert narrow(noise, mean, y) == ()
+    wide = fit_noise(mean, np.full_like(mean, 2.0), y)
+    assert "lower network.dropout" in narrow(wide, mean, y)[0]
 
 
 def test_perfect_fit_gives_a_positive_variance() -> None:

@@ -8,6 +8,7 @@ import pytest
 import mcdrop
 from mcdrop.card import Examples
 from mcdrop.data.sources import raw_split
+from mcdrop.errors import DataError
 from mcdrop.recipe import Recipe
 from mcdrop.repository import load_examples, read_card
 
@@ -62,6 +63,12 @@ def test_a_finished_training_leaves_its_history_and_no_checkpoint(models: dict[s
     folder = models["learned"]
     assert {p.name for p in folder.iterdir()} >= {"card.json", "history.csv", "model.safetensors"}
     assert not [p for p in folder.parent.iterdir() if p.name.startswith(".")]
+
+
+def test_data_that_cannot_be_read_leave_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"rows\.csv"):
+        mcdrop.train(recipe("constant"), "gone", tmp_path / "models", base=tmp_path)
+    assert not (tmp_path / "models").exists()
 
 
 def test_a_named_set_gives_test_rows_as_examples_and_a_user_s_own_table_none(

@@ -63,6 +63,11 @@ def test_recipe_round_trips_through_json(tmp_path: Path) -> None:
             "'adamw' decays with form 'decoupled'",
         ),
         ('[data]\nsource = "digits"\n[training]\nlr = nan\n', "training.lr"),
+        (
+            '[data]\nsource = "digits"\n[training]\nephocs = 3\n',
+            "training.ephocs: there is no such field, did you mean 'epochs'?",
+        ),
+        ('[data]\nsource = "digits"\nxyzzy = 3\n', "data.xyzzy: there is no such field"),
         ("data = ", "cannot be read as a TOML recipe"),
         ("", "data: Field required"),
     ],

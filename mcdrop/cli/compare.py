@@ -24,7 +24,7 @@ def compare(
         bool, typer.Option("--tensorboard", help="Write scalars and histograms to OUT/tensorboard.")
     ] = False,
 ) -> None:
-    """Train recipes side by side, and every setting of their [sweep]: one table, one figure."""
+    """Train recipes side by side, and every setting of their `sweep`: one table, one figure."""
     from mcdrop import compare as comparing
     from mcdrop.loop import ignore
     from mcdrop.tensorboard import open_board

@@ -88,6 +88,8 @@ def train(
     for answer, scores in card.metrics.items():
         text = "  ".join(f"{score} {value:.4f}" for score, value in scores.items())
         say(f"test ({card.rows['test']} rows), {answer}: {text}")
+    for note in card.calibration.notes:
+        say(note)
     print(folder)
 
 

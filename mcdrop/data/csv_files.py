@@ -40,6 +40,10 @@ def names(lines: Iterable[str]) -> list[str]:
     found = next(csv.reader(lines), [])
     if not found:
         raise DataError("is empty: give a header line with the names, then the rows")
+    if len(found) == 1 and (separator := next((s for s in ";\t|" if s in found[0]), None)):
+        raise DataError(
+            f"separates columns by {separator!r}: save it with commas, numbers with points"
+        )
     if _are_data(found):
         raise DataError("starts with numbers: give a header line with the columns' names")
     check_names(found, found, "the header")

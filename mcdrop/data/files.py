@@ -151,6 +151,8 @@ def reading(path: Path | str) -> Iterator[None]:
         yield
     except DataError as error:
         raise DataError(f"{path}: {error}") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 ({error}): save it as UTF-8") from error
     except _UNREADABLE as error:
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
         raise DataError(f"{path} cannot be read, or is damaged: {reason}") from error
