@@ -334,10 +334,12 @@ def test_a_worker_that_hangs_is_replaced_and_its_requests_answered(
             patient = [pool.submit(http.post, "/predict", json=TINY) for _ in range(6)]
             assert [job.result().status_code for job in patient] == [200] * 6
         assert {job.result().status_code for job in hurried} <= {200, 504}
-        assert hung not in children(server.pid)
+        deadline = time.monotonic() + START_SECONDS
+        while hung in children(server.pid):  # the other may have answered everybody before
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
         log.seek(0)
         assert log.read().count("gives no sign of life: it is killed") == 1
-        deadline = time.monotonic() + START_SECONDS
         while http.get("/health").json()["workers"] < 2:
             assert time.monotonic() < deadline
             time.sleep(0.1)
