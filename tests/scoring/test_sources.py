@@ -248,7 +248,7 @@ def test_lists_of_a_wrong_length_are_named(tmp_path) -> None:
         ("t.csv", b"age,code\n1,8\n", "lacks columns: 'size'; it has 'age', 'code'"),
         ("t.csv", b"age,size,code,age\n1,2,8,1\n", "'age' more than once"),
         ("t.csv", b"1,2,8.5\n3,4,5\n", "header line"),
-        ("t.csv", b"\xff\xfe\x00\n1", "cannot be read"),
+        ("t.csv", b"\xff\xfe\x00\n1", "is not UTF-8"),
         ("t.jsonl", b"", "no rows"),
         ("t.jsonl", b"no json", "first row is no JSON"),
         ("t.parquet", b"PAR1 no footer", "cannot be read"),
