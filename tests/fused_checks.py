@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import nn
 
+from mcdrop.engine.chip import fits
 from mcdrop.engine.draw import Masks
-from mcdrop.engine.fused import Fused, fits
+from mcdrop.engine.fused import Fused
 from mcdrop.engine.layers import linear_layers
 from mcdrop.errors import NetworkError
 from mcdrop.plan import read_layout

@@ -224,7 +224,7 @@ def test_info_says_what_computes_on_a_gpu_and_why(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda: "GPU 9000")
     for missing, said in (("no compiler", "engine torch: no compiler"), (None, "engine triton")):
-        monkeypatch.setattr("mcdrop.engine.fused.lacking", lambda device, m=missing: m)
+        monkeypatch.setattr("mcdrop.engine.chip.lacking", lambda device, m=missing: m)
         assert f"GPU 9000, {said}" in invoke("info")[1]
 
 

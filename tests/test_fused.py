@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from mcdrop.engine.chip import fits, lacking
 from mcdrop.engine.draw import Masks, own_masks
-from mcdrop.engine.fused import Fused, fits, lacking
+from mcdrop.engine.fused import Fused
 from mcdrop.engine.layers import linear_layers
 from mcdrop.masks import plain_masks
 from mcdrop.plan import read_layout

@@ -39,7 +39,7 @@ def _gpu() -> str:
     """Which GPU there is, and what computes on it, and why."""
     import torch
 
-    from mcdrop.engine.fused import lacking
+    from mcdrop.engine.chip import lacking
 
     if not torch.cuda.is_available():
         return "none"

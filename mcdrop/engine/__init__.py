@@ -9,6 +9,9 @@
     packing layers and masks as the kernel reads them
     kernel  which build of it this processor runs
     fused   the same on a GPU: rows to statistics in two launches
+    finish  the second of them
+    tiles   how networks are padded for them
+    chip    which GPUs and networks they take
     triton_kernel  what they launch
     tally   outputs to sums
     sums    sums to statistics
@@ -24,9 +27,10 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from mcdrop.engine.chip import fits, lacking
 from mcdrop.engine.dense import DensePlan
 from mcdrop.engine.draw import Masks
-from mcdrop.engine.fused import Fused, fits, lacking
+from mcdrop.engine.fused import Fused
 from mcdrop.engine.grouped import GroupedPlan, groupable
 from mcdrop.engine.layers import Layer, linear_layers, linear_trunk
 from mcdrop.engine.native import Native, suits

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from mcdrop.engine import Engine
 from mcdrop.engine.answers import Reading, Statistics, join
-from mcdrop.engine.fused import MOST, Fused, finished
+from mcdrop.engine.finish import MOST, finished
+from mcdrop.engine.fused import Fused
 from mcdrop.engine.native import Native
 from mcdrop.engine.rows import LEAST, spans, through_trunk
 from mcdrop.engine.sums import Sums, group_size
