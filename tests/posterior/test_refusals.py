@@ -1,0 +1,100 @@
+"""What the posterior refuses, by name: hidden dropout, bad rows, bad settings."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from mcdrop.errors import InputError, NetworkError
+from mcdrop.posterior import Posterior
+from tests.oracle import mlp, rows
+from tests.posterior.comparing import CLASSIFIER, INPUT_DROPOUT
+
+
+class Hidden(nn.Module):
+    def forward(self, x):
+        return nn.functional.dropout(x, 0.5, self.training)
+
+
+class Loud(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) + torch.randn(1)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        (Hidden(), "Hidden"),
+        (Loud(4, 4), "Loud"),
+        (nn.LSTM(4, 4, 2, dropout=0.5), "LSTM"),
+        (nn.TransformerEncoderLayer(4, 2), "TransformerEncoderLayer"),
+        (nn.MultiheadAttention(4, 2, dropout=0.1), "MultiheadAttention"),
+        (nn.RReLU(), "RReLU"),
+        (nn.AlphaDropout(0.5), "AlphaDropout"),
+        (nn.FractionalMaxPool2d(2, output_size=2), "FractionalMaxPool2d"),
+        (nn.Dropout(1.0), "Dropout"),
+        (nn.BatchNorm1d(4, track_running_stats=False), "BatchNorm1d"),
+        (nn.Softmax(dim=1), "Softmax"),
+    ],
+)
+def test_what_cannot_be_seen_is_refused_by_name(module, name):
+    network = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Dropout(0.5), module))
+    with pytest.raises(NetworkError, match=rf"1\.1 is a {name}"):
+        Posterior(network)
+
+
+def test_other_networks_are_refused():
+    with pytest.raises(NetworkError, match="Sequential"):
+        Posterior(Hidden())
+    hooked = mlp(*CLASSIFIER)
+    hooked[0].register_forward_hook(lambda *_: None)
+    with pytest.raises(NetworkError, match="hooks"):
+        Posterior(hooked)
+    with pytest.raises(NetworkError, match="two outputs"):
+        Posterior(mlp(*INPUT_DROPOUT), task="classification").predict(rows(2, 13))
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (torch.zeros(3, 19), "19 features, wanted 20"),
+        (torch.zeros(20), "shape"),
+        (torch.zeros(3, 4, 5, 2), "features|cannot take"),
+        (torch.full((3, 20), torch.nan), "row 0 holds NaN"),
+        (np.array([[0.0] * 20, [np.inf] + [0.0] * 19]), "row 1 holds"),
+        ([["a"] * 20], "numbers"),
+        (torch.zeros(2, 20, dtype=torch.complex64), "shape|numbers"),
+    ],
+)
+def test_bad_rows_are_refused(x, message):
+    with pytest.raises(InputError, match=message):
+        Posterior(mlp(*CLASSIFIER), 4).predict(x)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"samples": 0},
+        {"samples": 1.5},
+        {"seed": -1},
+        {"seed": 2**64},
+        {"task": "clustering"},
+        {"masks": "none"},
+        {"precision": "int8"},
+        {"temperature": 0.0},
+        {"temperature": float("nan")},
+        {"aleatoric": -1.0},
+        {"target_variance": [[1.0]]},
+    ],
+)
+def test_bad_settings_are_refused(arguments):
+    with pytest.raises(InputError, match=next(iter(arguments))):
+        Posterior(mlp(*CLASSIFIER), **arguments)
+
+
+def test_a_learned_variance_needs_a_regression_and_pairs_of_outputs():
+    with pytest.raises(InputError, match="needs task 'regression'"):
+        Posterior(mlp((3, 8, 2), (0.0, 0.3)), variance="learned")
+    odd = Posterior(mlp((3, 8, 3), (0.0, 0.3)), task="regression", variance="learned")
+    with pytest.raises(NetworkError, match="the network has 3 outputs"):
+        odd.predict(rows(2, 3))
