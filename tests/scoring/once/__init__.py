@@ -1,0 +1,1 @@
+"""Exactly once: whatever kills a scoring, the same call goes on and ends with the same bytes."""
