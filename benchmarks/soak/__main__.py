@@ -1,12 +1,13 @@
 """Mixed traffic for ten minutes, while workers are killed and versions are swapped.
 
-What is lost or wrong is counted, and the memory of all processes is watched.
+What is lost or wrong is counted, and the memory of all processes is watched. Always the younger
+worker is killed: the other lives all along, and would show what it never gives back.
 """
 
 import argparse
 import contextlib
+import math
 import os
-import random
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ from typing import Any
 
 from benchmarks.harness import report
 from benchmarks.service.model import NAME, save
+from benchmarks.soak.memory import Memory, periods, processes, trend
 from benchmarks.soak.traffic import Soak, Truth
 
 __all__ = ["soak"]
@@ -29,35 +31,17 @@ THREADS = 6
 
 
 def every(seconds: float, done: threading.Event, do: Callable[[], None]) -> threading.Thread:
-    """Do something again and again, in a thread."""
+    """Do something again and again, in a thread; however long it takes, as often."""
 
     def live() -> None:
-        while not done.wait(seconds):
+        due = time.monotonic() + seconds
+        while not done.wait(max(0.0, due - time.monotonic())):
             do()
+            due += seconds
 
     thread = threading.Thread(target=live)
     thread.start()
     return thread
-
-
-def processes(session: int) -> dict[int, str]:
-    """Command lines of a session's processes."""
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if int((folder / "stat").read_text().rsplit(")", 1)[1].split()[3]) == session:
-                found[int(folder.name)] = (folder / "cmdline").read_text()
-    return found
-
-
-def memory(session: int) -> float:
-    """MiB that a session's processes hold, shared pages shared out."""
-    total = 0
-    for pid in processes(session):
-        with contextlib.suppress(OSError):
-            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                total += int(line.split()[1]) if line.startswith("Pss:") else 0
-    return total / 1024
 
 
 @contextlib.contextmanager
@@ -85,8 +69,20 @@ def served(root: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
         server.wait(30)
 
 
-def soak(seconds: float, kill: float, swap: float) -> dict[str, Any]:
-    """Run; what was seen, and memory in MiB at a quarter of the time and at its end."""
+def soak(seconds: int, kill: int, swap: int) -> dict[str, Any]:
+    """Run for ``seconds``, with a kill and a swap every so many.
+
+    Returns:
+        ``seen``: how often what happened; ``code``: of the server's exit; ``periods``: MiB held in
+        each period but the first, with as many kills and swaps each; ``trend``: MiB a minute.
+
+    Raises:
+        ValueError: there is no time for three periods.
+    """
+    period = math.lcm(kill, swap)
+    count = seconds // period
+    if count < 3:
+        raise ValueError(f"got {seconds} seconds, wanted {3 * period} at least: three periods")
     with tempfile.TemporaryDirectory() as place:
         root, elsewhere = Path(place) / "models", Path(place) / "new"
         truth = Truth()
@@ -95,12 +91,12 @@ def soak(seconds: float, kill: float, swap: float) -> dict[str, Any]:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         with served(root, port) as server:
-            run = Soak(port, truth, 0)
+            run, memory = Soak(port, truth, 0), Memory(server.pid)
 
             def murder() -> None:
                 workers = [p for p, line in processes(server.pid).items() if "spawn_main" in line]
-                if workers:
-                    os.kill(random.choice(workers), signal.SIGKILL)
+                for worker in workers[1:]:
+                    os.kill(worker, signal.SIGKILL)
 
             def change() -> None:
                 versions = sorted(int(folder.name) for folder in (root / NAME).iterdir())
@@ -114,26 +110,30 @@ def soak(seconds: float, kill: float, swap: float) -> dict[str, Any]:
             threads = [threading.Thread(target=run.live) for _ in range(THREADS)]
             for thread in threads:
                 thread.start()
-            threads += [every(kill, run.done, murder), every(swap, run.done, change)]
-            time.sleep(seconds / 4)
-            early = memory(server.pid)
-            time.sleep(3 * seconds / 4)
-            late = memory(server.pid)
+            deeds = (1, memory.look), (kill, murder), (swap, change)
+            threads += [every(pause, run.done, do) for pause, do in deeds]
+            time.sleep(count * period)
             run.done.set()
             for thread in threads:
                 thread.join()
         code = server.returncode
-    return {"seen": dict(sorted(run.seen.items())), "early": early, "late": late, "code": code}
+    held = periods(memory.seen, period, count)
+    return {
+        "seen": dict(sorted(run.seen.items())),
+        "code": code,
+        "periods": [each._asdict() for each in held],
+        "trend": trend(held, period),
+    }
 
 
 def main() -> None:
     """Run, and report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seconds", type=int, default=600)
     seconds = parser.parse_args().seconds
     found = soak(seconds, kill=30, swap=20)
     rows = [{"outcome": what, "times": times} for what, times in found.pop("seen").items()]
-    options = f"--seconds {seconds:g}"
+    options = f"--seconds {seconds}"
     report("soak", rows, quick=seconds < 600, options=options, seconds=seconds, **found)
 
 

@@ -4,6 +4,7 @@ Knows LitServe's processes and how they are made to stop. Refuses to know what t
 """
 
 import asyncio
+import gc
 import logging
 import multiprocessing
 import os
@@ -189,6 +190,7 @@ def _run(settings: Settings, folder: Path, names: Sequence[str]) -> None:
     # LitServe's own watch over workers stumbles when the server stops beneath it.
     logging.getLogger("litserve.server").addFilter(lambda _record: not server.stopping)
     os.register_at_fork(after_in_child=end_with_parent)  # API processes, the queues' manager
+    gc.freeze()  # what they share from here on is not theirs to collect: a look at it copies it
     url = f"http://127.0.0.1:{settings.port}"
     server.greeting = (
         f"settings: {settings.describe()}\n"
