@@ -5,6 +5,7 @@ masks and statistics. A module whose randomness cannot be seen is refused by nam
 dropout any module will do that draws no random numbers when it is tried in train mode.
 """
 
+import contextlib
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +15,21 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mcdrop.chain import unroll
 from mcdrop.errors import NetworkError
 
-__all__ = ["ELEMENTWISE", "Layout", "Stage", "Stamp", "read_layout", "try_trunk"]
+__all__ = [
+    "ELEMENTWISE",
+    "SEEN",
+    "Layout",
+    "Stage",
+    "Stamp",
+    "known",
+    "leaves",
+    "read_layout",
+    "sequence",
+    "try_trunk",
+]
 
 ELEMENTWISE: tuple[type[nn.Module], ...] = (
     nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU,
@@ -24,7 +37,7 @@ ELEMENTWISE: tuple[type[nn.Module], ...] = (
     nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.LogSigmoid, nn.Tanhshrink, nn.Threshold,
 )  # fmt: skip
 
-_SEEN: tuple[type[nn.Module], ...] = (
+SEEN: tuple[type[nn.Module], ...] = (
     *ELEMENTWISE,
     nn.Linear, nn.PReLU, nn.LogSoftmax, nn.Flatten, nn.Unflatten,
     nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm,
@@ -117,20 +130,15 @@ def read_layout(network: nn.Module) -> Layout:
     """Take ``network`` apart into a trunk and stages; it is copied, never changed.
 
     Raises:
-        NetworkError: ``network`` is not an ``nn.Sequential``, or holds a module whose randomness
-            cannot be seen; the message names it.
+        NetworkError: ``network`` is no chain of modules, or holds one whose randomness cannot be
+            seen; the message names it.
     """
-    if not isinstance(network, nn.Sequential):
-        raise NetworkError(
-            f"got a {type(network).__name__}, wanted an nn.Sequential (or a subclass that keeps "
-            "its forward): wrap the modules in one, dropouts as modules of their own"
-        )
-    leaves = list(_leaves(network, type(network).__name__))
-    modules = [module for _, module in leaves]
+    named = list(leaves(sequence(network), type(network).__name__))
+    modules = [module for _, module in named]
     drops = [i for i, module in enumerate(modules) if isinstance(module, nn.Dropout) and module.p]
     unknown = {}
-    for i, (name, module) in enumerate(leaves):
-        if drops and i < drops[0] and _known(module) is None:
+    for i, (name, module) in enumerate(named):
+        if drops and i < drops[0] and known(module) is None:
             unknown[i - sum(isinstance(m, nn.Dropout) for m in modules[:i])] = name
         else:
             _check(name, module)
@@ -163,20 +171,56 @@ def read_layout(network: nn.Module) -> Layout:
     )
 
 
-def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
+def sequence(network: nn.Module) -> nn.Sequential:
+    """``network`` itself if it is an ``nn.Sequential`` that can be seen through, else one like it.
+
+    Modules of the user's own are unrolled (`mcdrop.chain`), so that dropouts in them are seen.
+
+    Raises:
+        NetworkError: it is no ``nn.Sequential``, and its forward is no chain, or has hooks.
+    """
+    if isinstance(network, nn.Sequential) and _runs_in_order(network):
+        if not any(_closed(network)):
+            return network
+        with contextlib.suppress(NetworkError):
+            unrolled = unroll(network, lambda module: known(module) is not None)
+            return network if any(_closed(unrolled)) else unrolled
+        return network  # what cannot be seen is refused under its own name
+    if network._forward_hooks or network._forward_pre_hooks:
+        raise NetworkError(
+            f"{type(network).__name__} has forward hooks, which cannot be seen through: remove them"
+        )
+    return unroll(network, lambda module: known(module) is not None)
+
+
+def _runs_in_order(module: nn.Module) -> bool:
+    return type(module).forward is nn.Sequential.forward
+
+
+def _closed(network: nn.Sequential) -> Iterator[bool]:
+    """For each module, whether it holds dropouts, or stands after one, without being known."""
+    after = False
+    for _, module in leaves(network, ""):
+        drops = any(isinstance(each, nn.Dropout) for each in module.modules())
+        after |= drops
+        yield after and known(module) is None
+
+
+def leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
     """The modules of nested sequences in order, with the names users know them by."""
-    if isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward:
+    if isinstance(module, nn.Sequential) and _runs_in_order(module):
         if module._forward_hooks or module._forward_pre_hooks:
             yield name, module
-        for key, child in module.named_children():
-            yield from _leaves(child, f"{name}.{key}")
+        for key, child in module._modules.items():  # named_children() leaves repeated ones out
+            if child is not None:
+                yield from leaves(child, f"{name}.{key}")
     else:
         yield name, module
 
 
-def _known(module: nn.Module) -> type[nn.Module] | None:
+def known(module: nn.Module) -> type[nn.Module] | None:
     """The class whose forward ``module`` runs, if it is one that can be seen through."""
-    for seen in (*_SEEN, nn.Dropout):
+    for seen in (*SEEN, nn.Dropout):
         own = getattr(type(module), "forward", None)
         if isinstance(module, seen) and own is getattr(seen, "forward", None):
             return seen
@@ -186,7 +230,9 @@ def _known(module: nn.Module) -> type[nn.Module] | None:
 def _check(name: str, module: nn.Module) -> None:
     """Refuse what cannot be seen through."""
     what = f"{name} is a {type(module).__name__}"
-    if _known(module) is None:
+    if known(module) is None:
+        if isinstance(module, nn.Softmax):
+            raise NetworkError(f"{what}: leave it out, so that the network ends in logits")
         raise NetworkError(
             f"{what}, whose randomness cannot be seen: use Linear, activations, normalizations, "
             "Flatten and nn.Dropout, each a module of the nn.Sequential"

@@ -42,10 +42,12 @@ class Posterior:
     under threads.
 
     Args:
-        network: ``nn.Sequential`` (nested ones and subclasses included) of linear, convolution,
-            activation, normalization, pooling, flatten and dropout modules, in any mode, ending
-            in logits or outputs. Before the first dropout any module will do that draws no random
-            numbers, which is tried with the first rows.
+        network: a chain of linear, convolution, activation, normalization, pooling, flatten and
+            dropout modules, in any mode, ending in logits or outputs: an ``nn.Sequential``, or a
+            module of your own whose forward calls one after the other (``F.relu``, ``F.dropout``
+            and the like included, as they are when the network is first seen). Before the first
+            dropout any module will do that draws no random numbers, which is tried with the first
+            rows.
         samples: T, passes per answer.
         seed: key of the masks, 0 <= seed < 2**64.
         task: "classification" or "regression"; without it, one output means regression.
