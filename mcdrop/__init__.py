@@ -12,6 +12,7 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mcdrop.adoption import adopt
     from mcdrop.client import AsyncClient, Client
     from mcdrop.network import DropoutMLP
     from mcdrop.pipeline import train
@@ -26,6 +27,7 @@ __all__ = [
     "Posterior",
     "Predictor",
     "Recipe",
+    "adopt",
     "load",
     "load_recipe",
     "train",
@@ -39,6 +41,7 @@ _HOMES = {
     "Posterior": "posterior",
     "Predictor": "predictor",
     "Recipe": "recipe",
+    "adopt": "adoption",
     "load": "predictor",
     "load_recipe": "recipe",
     "train": "pipeline",

@@ -7,11 +7,14 @@ from calibration rows, scores from test rows. Refuses to know how each is comput
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from torch import nn
+
 from mcdrop.calibration import RISKS, Calibration, Reference
 from mcdrop.corrections import fit_classes, fit_noise, narrow
 from mcdrop.data.sources import Dataset
+from mcdrop.layers import Adopted
 from mcdrop.metrics import Estimate, summarize
-from mcdrop.network import DropoutMLP, with_spread
+from mcdrop.network import with_spread
 from mcdrop.posterior import Posterior
 from mcdrop.recipe import Recipe
 from mcdrop.uncertainty import Classification
@@ -52,7 +55,7 @@ class Assessment:
         }
 
 
-def assess(recipe: Recipe, dataset: Dataset, network: DropoutMLP) -> Assessment:
+def assess(recipe: Recipe | Adopted, dataset: Dataset, network: nn.Sequential) -> Assessment:
     """Fit on validation rows, measure on calibration rows, report on test rows."""
     calibration = _correct(recipe, dataset, network)
     own = with_spread(network, calibration.spread)
@@ -74,7 +77,7 @@ def assess(recipe: Recipe, dataset: Dataset, network: DropoutMLP) -> Assessment:
     return Assessment(calibration, reference, scores)
 
 
-def _correct(recipe: Recipe, dataset: Dataset, network: DropoutMLP) -> Calibration:
+def _correct(recipe: Recipe | Adopted, dataset: Dataset, network: nn.Sequential) -> Calibration:
     x, y = dataset.validation.x, dataset.validation.y
     plain = _posterior(recipe, network).predict(x)
     if isinstance(plain, Classification):
@@ -93,5 +96,5 @@ def _correct(recipe: Recipe, dataset: Dataset, network: DropoutMLP) -> Calibrati
     return calibration.model_copy(update={"noise": noise, "notes": notes})
 
 
-def _posterior(recipe: Recipe, network: DropoutMLP, **corrections: Any) -> Posterior:
+def _posterior(recipe: Recipe | Adopted, network: nn.Sequential, **corrections: Any) -> Posterior:
     return Posterior(network, recipe.samples, recipe.seed, task=recipe.task, **corrections)

@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 
 from mcdrop.calibration import Calibration
 from mcdrop.data.preprocessing import Preprocessing
+from mcdrop.layers import Adopted
 from mcdrop.recipe import Recipe, Task
 
 __all__ = ["Card", "Examples"]
@@ -32,7 +33,7 @@ class Card(BaseModel):
     in_features: int = Field(ge=1, description="width of the encoded input")
     samples: int = Field(ge=1, description="T served by default")
     calibration: Calibration
-    recipe: Recipe
+    recipe: Recipe | Adopted
     preprocessing: Preprocessing
     metrics: dict[str, dict[str, Number]] = Field(
         description="scores on the test rows: of the deterministic answer and of the MC answer"

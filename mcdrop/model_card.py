@@ -6,6 +6,7 @@ Knows words and Markdown tables. Refuses to know how anything was measured. Afte
 
 from mcdrop.calibration import Promise
 from mcdrop.card import Card
+from mcdrop.layers import Adopted
 
 __all__ = ["markdown"]
 
@@ -49,21 +50,24 @@ def _about(card: Card) -> str:
         "passes T": str(card.samples),
         "created": f"{card.created:%Y-%m-%d}",
         "weights": f"SHA-256 `{card.weights_sha256}`",
-        "trained with": versions,
+        "made with": versions,
     }
     return _table(("", ""), list(rows.items()))
 
 
 def _data(card: Card) -> str:
-    data = card.recipe.data
-    source = data.train if data.train else data.source
+    recipe = card.recipe
+    if isinstance(recipe, Adopted):
+        source = "rows held out for a network that was trained elsewhere"
+    else:
+        source = recipe.data.train or recipe.data.source
     splits = _table(
         ("part", "rows", "used for"),
         [(part, f"{rows:,}", _USES.get(part, "")) for part, rows in card.rows.items()],
     )
     return (
         f"Source: {source}; SHA-256 of the raw data `{card.data_fingerprint}`. Parts are drawn "
-        f"from seed {card.recipe.seed}, keeping each class's share.\n\n{splits}"
+        f"from seed {recipe.seed}, keeping each class's share.\n\n{splits}"
     )
 
 

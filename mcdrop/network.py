@@ -122,7 +122,7 @@ def build_network(
     )
 
 
-def with_spread(network: DropoutMLP, spread: float) -> DropoutMLP:
+def with_spread(network: nn.Sequential, spread: float) -> nn.Sequential:
     """The same network, its dropout with ``spread`` times the variance; weights are shared.
 
     A mask of rate p has the variance p / (1 - p), so each rate becomes that of spread times the

@@ -17,12 +17,13 @@ from mcdrop.assessment import assess
 from mcdrop.card import Examples
 from mcdrop.data.images import CLASSES
 from mcdrop.data.sources import Dataset, load_dataset, raw_split
+from mcdrop.layers import Adopted
 from mcdrop.model_card import markdown
 from mcdrop.recipe import Recipe
 from mcdrop.repository import Texts, checkpoint_path, prepare, save
 from mcdrop.training import Epoch, fit, ignore
 
-__all__ = ["train"]
+__all__ = ["publish", "train"]
 
 _PARTS = ("train", "validation", "calibration", "test")
 _EXAMPLES = 16
@@ -77,18 +78,38 @@ def train(
         checkpoint=checkpoint,
         resume=resume,
     )
-    found = assess(recipe, dataset, fitted.network)
+    files: Texts = {"history.csv": fitted.history_csv}
+    examples = _examples(recipe, data_root)
+    folder = publish(recipe, dataset, fitted.network, repository, name, files, examples)
+    checkpoint.unlink(missing_ok=True)
+    return folder
+
+
+def publish(
+    recipe: Recipe | Adopted,
+    dataset: Dataset,
+    network: nn.Sequential,
+    repository: Path,
+    name: str,
+    files: Texts | None = None,
+    examples: Examples | None = None,
+) -> Path:
+    """Calibrate and measure a trained network, and write the next version; returns its folder.
+
+    Arguments are those of `mcdrop.assessment.assess` and `mcdrop.repository.save`.
+
+    Raises:
+        RepositoryError: the repository cannot be written.
+    """
+    found = assess(recipe, dataset, network)
     fields = {
         **_provenance(recipe, dataset),
         "calibration": found.calibration,
         "metrics": found.metrics,
         "intervals": found.intervals,
     }
-    files: Texts = {"history.csv": fitted.history_csv, "CARD.md": markdown}
-    examples = _examples(recipe, data_root)
-    folder = save(repository, name, fitted.network, found.reference, fields, files, examples)
-    checkpoint.unlink(missing_ok=True)
-    return folder
+    texts = {**(files or {}), "CARD.md": markdown}
+    return save(repository, name, network, found.reference, fields, texts, examples)
 
 
 def _examples(recipe: Recipe, data_root: Path | None) -> Examples | None:
@@ -105,7 +126,7 @@ def _examples(recipe: Recipe, data_root: Path | None) -> Examples | None:
     )
 
 
-def _provenance(recipe: Recipe, dataset: Dataset) -> dict[str, Any]:
+def _provenance(recipe: Recipe | Adopted, dataset: Dataset) -> dict[str, Any]:
     return {
         "created": datetime.now(UTC),
         "task": recipe.task,

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from mcdrop.calibration import Reference
 from mcdrop.card import Card
 from mcdrop.errors import InputError
 from mcdrop.held import Held
-from mcdrop.network import DropoutMLP
 from mcdrop.posterior import Posterior
 from mcdrop.predictions import Predictions, Samples
 from mcdrop.recipe import SAMPLES_LIMIT
@@ -50,7 +50,7 @@ class Predictor:
     def __init__(
         self,
         card: Card,
-        network: DropoutMLP,
+        network: nn.Sequential,
         reference: Reference,
         folder: Path | None = None,
         held: Held[Posterior] | None = None,

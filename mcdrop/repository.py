@@ -20,11 +20,13 @@ import safetensors.numpy
 import safetensors.torch
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from mcdrop.calibration import Reference
 from mcdrop.card import Card, Examples
-from mcdrop.errors import RepositoryError
-from mcdrop.network import DropoutMLP, build_network, with_spread
+from mcdrop.errors import NetworkError, RepositoryError
+from mcdrop.layers import Adopted, build_layers
+from mcdrop.network import build_network, with_spread
 
 __all__ = [
     "ModelEntry",
@@ -127,7 +129,7 @@ def read_card(path: Path) -> Card:
         ) from None
 
 
-def load_network(path: Path, card: Card) -> DropoutMLP:
+def load_network(path: Path, card: Card) -> nn.Sequential:
     """The network of the version folder ``path``, in eval mode, on the CPU.
 
     Its dropout rates are those it is served with: the recipe's, at the card's spread.
@@ -137,10 +139,9 @@ def load_network(path: Path, card: Card) -> DropoutMLP:
             the network the card describes.
     """
     content = _read_checked(path / WEIGHTS, card.weights_sha256)
-    network = build_network(card.recipe.network, card.in_features, card.out_features)
     try:
-        network.load_state_dict(safetensors.torch.load(content))
-    except (RuntimeError, safetensors.SafetensorError) as error:
+        network = _build(card, safetensors.torch.load(content))
+    except (RuntimeError, NetworkError, safetensors.SafetensorError) as error:
         raise RepositoryError(f"{path / WEIGHTS} does not fit its card: {error}") from None
     return with_spread(network.eval(), card.calibration.spread)
 
@@ -194,7 +195,7 @@ def prepare(root: Path, name: str) -> Path:
 def save(
     root: Path,
     name: str,
-    network: torch.nn.Module,
+    network: nn.Module,
     reference: Reference,
     fields: Mapping[str, Any],
     files: Texts | None = None,
@@ -246,6 +247,14 @@ def save(
             raise
     except OSError as error:
         raise RepositoryError(f"cannot write a version of {name!r} under {root}: {error}") from None
+
+
+def _build(card: Card, state: dict[str, torch.Tensor]) -> nn.Sequential:
+    if isinstance(card.recipe, Adopted):
+        return build_layers(card.recipe.network.layers, state)
+    network = build_network(card.recipe.network, card.in_features, card.out_features)
+    network.load_state_dict(state)
+    return network
 
 
 def _check_name(name: str) -> None:

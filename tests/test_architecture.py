@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FLOORS = [
     {"errors", "held"},
-    {"uncertainty", "arguments"},
+    {"uncertainty", "arguments", "chain"},
     {
         "recipe",
         "metrics",
@@ -32,13 +32,13 @@ FLOORS = [
         "augmentation",
         "feed",
     },
-    {"engine", "loop"},
+    {"engine", "loop", "layers"},
     {"posterior", "moments", "training", "tensorboard", "plots", "calibration", "corrections"},
     {"card", "many", "assessment"},
     {"repository"},
     {"predictor", "model_card", "packing"},
     {"scoring", "pipeline", "evaluation", "client"},
-    {"compare", "search", "selection"},
+    {"compare", "search", "selection", "adoption"},
     {"cli", "mcdrop_service"},
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 import pyarrow as pa
 
+from mcdrop.data.columns import arrow_table
 from mcdrop.errors import InputError, RepositoryError, ServiceError
 from mcdrop.packing import CONTENT_TYPE, unpack
 from mcdrop.predictions import Predictions
@@ -198,7 +199,7 @@ def _npy(rows: Any) -> bytes:
 
 
 def _arrow(rows: Any) -> bytes:
-    table, stream = pa.table(rows), pa.BufferOutputStream()
+    table, stream = arrow_table(rows), pa.BufferOutputStream()
     with pa.ipc.new_stream(stream, table.schema) as writer:
         writer.write_table(table)
     content: bytes = stream.getvalue().to_pybytes()

@@ -20,6 +20,7 @@ from mcdrop.errors import DataError
 
 __all__ = [
     "Labels",
+    "arrow_table",
     "check_names",
     "is_numeric",
     "labels",
@@ -50,6 +51,18 @@ def is_numeric(kind: pa.DataType) -> bool:
         or types.is_decimal(kind)
         or types.is_null(kind)
     )
+
+
+def arrow_table(rows: Any) -> pa.Table:
+    """``rows`` that speak the Arrow protocol as a table, without the index of a pandas frame.
+
+    pandas makes its index a column of the table where rows were picked or shuffled.
+    """
+    table = pa.table(rows)
+    if isinstance(rows, pa.Table | pa.RecordBatch):
+        return table
+    index = (table.schema.pandas_metadata or {}).get("index_columns", ())
+    return table.drop_columns([n for n in index if isinstance(n, str) and n in table.column_names])
 
 
 def check_names(came: Collection[str], known: Collection[str], where: str) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from mcdrop.data.columns import (
     Labels,
+    arrow_table,
     check_names,
     labels,
     list_names,
@@ -200,7 +200,7 @@ class TablePreprocessing(_Frozen):
         numeric = [column.name for column in self.numeric]
         categorical = [column.name for column in self.categorical]
         if hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__"):
-            table = pa.table(rows)
+            table = arrow_table(rows)
             check_names(table.column_names, self.columns, "the table")
             absent = [name for name in self.columns if name not in table.column_names]
             if absent:

@@ -21,6 +21,8 @@ from mcdrop.data.preprocessing import ArrayPreprocessing, Preprocessing
 from mcdrop.data.sources import raw_split, raw_test
 from mcdrop.data.truth import Truth, class_indices, outputs
 from mcdrop.errors import DataError, InputError
+from mcdrop.layers import Adopted
+from mcdrop.recipe import DataRecipe, Recipe
 
 __all__ = ["Rows", "labeled_rows", "own_test_rows", "strange_rows"]
 
@@ -63,10 +65,16 @@ def own_test_rows(card: Card, data_root: Path | None, bases: Sequence[Path]) -> 
     Raises:
         DataError: the data are not there, or are not those the model was trained on.
     """
-    name = card.recipe.data.train or ""
+    recipe = card.recipe
+    if isinstance(recipe, Adopted):
+        raise DataError(
+            f"model {card.name!r} was trained elsewhere, so nothing says where its test rows are: "
+            "give labeled rows by --data"
+        )
+    name = recipe.data.train or ""
     base = next((b for b in bases if (b / name).is_file() or (b / Path(name).name).is_file()), None)
     try:
-        raw, truth, fingerprint = raw_test(card.recipe, data_root, base or bases[0])
+        raw, truth, fingerprint = raw_test(recipe, data_root, base or bases[0])
     except DataError as error:
         raise DataError(
             f"the test rows of model {card.name!r} are not to be had: {error}; give --data-root, "
@@ -97,7 +105,7 @@ def labeled_rows(card: Card, path: Path) -> Rows:
         flat = y.reshape(len(y), -1)  # (B, outputs)
         truth = {f"y{i}": pa.chunked_array([pa.array(column)]) for i, column in enumerate(flat.T)}
         return Rows(_shaped(x, preprocessing), _truth(card, truth), path.name)
-    table = read_table(path, text=card.recipe.data.categorical)
+    table = read_table(path, text=_stated(card).categorical)
     names = _target_columns(card, table.column_names)
     if not names:
         raise DataError(
@@ -138,9 +146,16 @@ def strange_rows(card: Card, what: str, data_root: Path | None) -> Rows:
     return Rows(_shaped(raw, card.preprocessing), none, path.name)
 
 
+def _stated(card: Card) -> DataRecipe:
+    """What the recipe says of files; nothing of a network that was trained elsewhere."""
+    if isinstance(card.recipe, Recipe):
+        return card.recipe.data
+    return DataRecipe(source="table", train="elsewhere")
+
+
 def _wanted(card: Card) -> tuple[str, ...]:
     """Names that the truth's columns may have: the recipe's, or usual ones where it has none."""
-    return card.recipe.data.target_names or card.targets or _TARGETS
+    return _stated(card).target_names or card.targets or _TARGETS
 
 
 def _target_columns(card: Card, there: Sequence[str]) -> list[str]:
