@@ -21,8 +21,8 @@ FLAGS = (
 )
 BUILDS = {
     "x86_64": {
-        "avx512bf16": ("-mavx512f", "-mavx512bf16", "-mfma"),
-        "avx512": ("-mavx512f", "-mfma"),
+        "avx512bf16": ("-mavx512f", "-mavx512bf16", "-mfma", "-mbmi2"),
+        "avx512": ("-mavx512f", "-mfma", "-mbmi2"),
         "avx2": ("-mavx2", "-mfma"),
     },
     "aarch64": {"neon": ()},

@@ -9,6 +9,7 @@ import contextlib
 import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -87,6 +88,9 @@ class Layout:
     device: torch.device
 
 
+_places = itemgetter("_parameters", "_buffers", "_modules")
+
+
 class Stamp:
     """What changes when a weight, buffer, dropout rate or module is changed or replaced.
 
@@ -105,7 +109,8 @@ class Stamp:
         self._tensors = [tensor for tensor in tensors if tensor is not None]
         self._memory = [tensor.detach() for tensor in self._tensors]  # no address is used again
         self._counting = [tensor for tensor in self._tensors if not tensor.is_inference()]
-        self._rates = [module.__dict__ for module in modules if "p" in module.__dict__]
+        self._own = [module.__dict__ for module in modules]
+        self._rates = [own for own in self._own if "p" in own]
         self._seen = self._look()
 
     def fits(self, network: nn.Module) -> bool:
@@ -116,8 +121,9 @@ class Stamp:
         return (
             [
                 id(value)
-                for module in self._modules  # asked anew: PyTorch replaces some dictionaries
-                for place in (module._parameters, module._buffers, module._modules)
+                for own in self._own
+                for place in _places(own)  # asked anew: PyTorch replaces some dictionaries
+                if place
                 for value in place.values()
             ],
             [tensor.data_ptr() for tensor in self._tensors],

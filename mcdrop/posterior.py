@@ -18,7 +18,7 @@ from mcdrop.arguments import bounded, one_of, variances
 from mcdrop.engine import Engine, Masks
 from mcdrop.engine.answers import Reading, Statistics, Task, join
 from mcdrop.engine.passes import Passes
-from mcdrop.engine.rows import LEAST, checked, padded, spans, through_trunk
+from mcdrop.engine.rows import LEAST, checked, padded, shaped, spans, through_trunk
 from mcdrop.errors import InputError
 from mcdrop.plan import Layout, Stamp, read_layout, try_trunk
 
@@ -110,13 +110,13 @@ class Posterior:
         self._masks = Masks(self.seed, masks)
         self._lock = threading.Lock()
         self._stamp = Stamp(network)  # first, so that a change meanwhile is noticed later
-        self._engine = self._start()
+        self._passes = self._start()
         self._tried: Layout | None = None
 
     @property
     def task(self) -> Task | None:
         """What the outputs mean; None where only running the network can tell."""
-        outputs = self._engine.layout.outputs
+        outputs = self._passes.engine.layout.outputs
         return self._reading.task if outputs is None else self._reading.of(outputs)
 
     @property
@@ -125,7 +125,7 @@ class Posterior:
 
         The compiled kernel ("native"), that of a GPU ("triton"), or products of PyTorch ("torch").
         """
-        return self._current().name if self.variance == "constant" else "torch"
+        return self._current().engine.name if self.variance == "constant" else "torch"
 
     def predict(self, x: ArrayLike | Tensor) -> Statistics:
         """Summarize T passes over the rows of ``x``.
@@ -139,7 +139,11 @@ class Posterior:
         Raises:
             InputError: ``x`` has the wrong shape, or a row that is not finite.
         """
-        return join([passes.answer(rows) for passes, rows in self._open(x)])
+        passes = self._current()
+        rows = shaped(x, passes.engine.layout)
+        if self.block is None and passes.takes(rows):
+            return passes.answer(rows)
+        return join([passes.answer(part) for passes, part in self._open(rows)])
 
     def stream(self, x: ArrayLike | Tensor) -> Iterator[Statistics]:
         """Summarize the first 8, 16, 32, ... passes, and finally all T; as in `predict`.
@@ -189,20 +193,21 @@ class Posterior:
         """
         return np.concatenate([passes.sample(rows) for passes, rows in self._open(x)], axis=1)
 
-    def _start(self) -> Engine:
+    def _start(self) -> Passes:
         layout = read_layout(self.network)
-        return Engine(
+        engine = Engine(
             layout,
             self._masks,
             self.samples,
             classification=self._reading.of(layout.outputs or 2) == "classification",
             precision=self.precision,
         )
+        return Passes(engine, self._reading, self.samples)
 
     def _open(self, x: ArrayLike | Tensor) -> list[tuple[Passes, Tensor]]:
         """Passes of the network as it is now, and rows that they can take, block by block."""
-        engine = self._current()
-        layout = engine.layout
+        passes = self._current()
+        layout = passes.engine.layout
         rows = checked(x, layout)
         if layout.unknown and self._tried is not layout:
             few = padded(rows[:LEAST]).to(layout.device, layout.dtype)
@@ -211,21 +216,15 @@ class Posterior:
             try_trunk(layout, few)
             self._tried = layout
         if self.block is None:
-            return [(Passes(engine, self._reading, self.samples), rows)]
+            return [(passes, rows)]
         parts = [rows[span.start : span.stop] for span in spans(len(rows), self.block)]
-        engines = [
-            engine,
-            *(engine.under(replace(self._masks, row=i)) for i in range(1, len(parts))),
-        ]
-        return [
-            (Passes(each, self._reading, self.samples), part)
-            for each, part in zip(engines, parts, strict=True)
-        ]
+        others = (passes.under(replace(self._masks, row=i)) for i in range(1, len(parts)))
+        return list(zip([passes, *others], parts, strict=True))
 
-    def _current(self) -> Engine:
-        """The engine of the network as it is now."""
+    def _current(self) -> Passes:
+        """Passes of the network as it is now."""
         with self._lock:
             if not self._stamp.fits(self.network):
                 now = Stamp(self.network)  # first, so that a change meanwhile is noticed later
-                self._engine, self._stamp = self._start(), now
-            return self._engine
+                self._passes, self._stamp = self._start(), now
+            return self._passes

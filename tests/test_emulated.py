@@ -71,7 +71,7 @@ def test_neon_is_what_torch_says(shape, neon, monkeypatch):
         other = by_torch(monkeypatch, mlp(*shape), 40, **settings)
         assert (ours.engine, other.engine) == ("native", "torch")
         for few in (0, 100):
-            ours._engine.native._few = few
+            ours._passes.engine.native._few = few
             for count in (1, 5, 13, 50):
                 x = rows(count, shape[0][0])
                 assert_same(ours.predict(x), other.predict(x), rtol=1e-5, atol=4e-6)
@@ -84,7 +84,7 @@ def test_neon_gives_a_row_the_same_bits_in_any_company(neon):
     whole = numbers(posterior, x)
     for places in ([3], range(5, 12), range(20, 37)):
         assert np.array_equal(numbers(posterior, x[list(places)]), whole[list(places)])
-    posterior._engine.native._few = 100
+    posterior._passes.engine.native._few = 100
     assert np.array_equal(numbers(posterior, x), whole)
 
 

@@ -132,7 +132,7 @@ def test_products_padded_for_a_gpu_give_the_same(rates, count, monkeypatch):
     for module in ("mcdrop.engine", "mcdrop.engine.thin", "mcdrop.engine.dense"):
         monkeypatch.setattr(f"{module}.room", lambda device: 16)
     posterior = Posterior(network, 70, precision="float32")
-    monkeypatch.setattr(posterior._engine, "_prefers_dense", lambda rows: False)
+    monkeypatch.setattr(posterior._passes.engine, "_prefers_dense", lambda rows: False)
     got = posterior.predict(x)
     np.testing.assert_allclose(got.mean, want.mean, rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(got.epistemic, want.epistemic, rtol=1e-4, atol=1e-6)

@@ -166,7 +166,7 @@ def test_a_row_gets_the_same_bits_in_any_company(shape, precision):
     for places in ([3], [699], range(5, 22), range(100, 149), range(97), range(300, 364)):
         assert np.array_equal(numbers(posterior, x[list(places)]), whole[list(places)])
     for few in (0, 100):
-        posterior._engine.native._few = few
+        posterior._passes.engine.native._few = few
         assert np.array_equal(numbers(posterior, x[:40]), whole[:40])
 
 

@@ -51,7 +51,7 @@ for shape in SHAPES:
             assert not library.mcdrop_reduced()  # left to torch where products are of bfloat16
             continue
         for few in (0, 1000):
-            posterior._engine.native._few = few
+            posterior._passes.engine.native._few = few
             for count in (0, 1, 2, 17, 33, 50, 70):
                 x = torch.zeros(count * shape[0][0] + 1)[1:].view(count, shape[0][0])
                 x.copy_(rows(count, shape[0][0]))

@@ -70,7 +70,7 @@ struct Layer {  // a layer that every pass computes
     const int32_t* units;  // thin: inputs that enter, pass after pass
     const int64_t* starts;  // thin: (passes + 1), where the units of a pass start
     uint32_t* packed;       // thin: weights of all passes, as `mcdrop_pack` leaves them
-    const uint32_t* columns;  // alone: [input][word], floats of all outputs as `unfold` reads them
+    const uint32_t* columns;  // alone: [input][word], floats of all outputs as `add_column` reads them
     const uint64_t* bits;   // alone: [row, if each has its own][pass][word], inputs that enter
     int64_t relu;           // whether a ReLU follows
 };
@@ -661,27 +661,49 @@ struct Thin {
 
 // Which inputs of each pass count: kept (or dropped, where they are taken away), and not zero.
 struct Lists {
-    int32_t* list;   // inputs, pass after pass
+    int32_t* list;    // inputs, pass after pass
     int64_t* starts;  // (PASSES + 1)
-    uint64_t* live;
+    uint64_t* live;   // bits of inputs that are not zero
+    int32_t* places;  // 0, 1, 2, ...
+    int32_t* alive;   // those that are not zero
     void plan(Arena& arena, const Network& net) {
         int64_t widest = 0;
         for (int64_t j = 0; j < net.depth; j++) widest = std::max(widest, net.layers[j].inputs);
         arena.plan(list, PASSES * widest + 16);
         arena.plan(starts, PASSES + 1);
         arena.plan(live, (widest + 63) / 64);
+        arena.plan(places, widest + 64);
+        arena.plan(alive, widest + 64);
     }
     // `state` [pass][step], or one for all passes where step is 0; `bits` null: all.
     void make(const Layer& layer, const uint64_t* bits, const float* state, int64_t step,
               int64_t passes) {
         const int64_t count = (layer.inputs + 63) / 64;
-        int32_t* next = list;
-        for (int64_t pass = 0; pass < passes; pass++) {
-            starts[pass] = next - list;
-            if (pass == 0 || step) find_live(state + pass * step, layer.inputs);
+        for (int64_t k = 0; k < count * 64; k++) places[k] = int32_t(k);
+        if (!step) {
+            find_live(state, layer.inputs);
+            int32_t* next = alive;
             for (int64_t word = 0; word < count; word++)
-                next = expand(live[word] & (bits ? bits[pass * count + word] : ~0ull), word * 64,
-                              layer.inputs, next);
+                next = choose(live[word], places + word * 64, 64, next);
+        }
+        int32_t* next = list;
+        for (int64_t pass = 0; pass < passes; pass++, bits += bits ? count : 0) {
+            starts[pass] = next - list;
+            if (step) find_live(state + pass * step, layer.inputs);
+            const int32_t* from = alive;
+            for (int64_t word = 0; word < count; word++) {
+                const uint64_t kept = bits ? bits[word] : ~0ull;
+#ifdef __BMI2__  // half as many places to choose from
+                if (!step) {
+                    const int64_t some = __builtin_popcountll(live[word]);
+                    next = choose(_pext_u64(kept, live[word]), from, some, next);
+                    from += some;
+                    continue;
+                }
+#endif
+                next = choose(kept & live[word], places + word * 64,
+                              std::min<int64_t>(64, layer.inputs - word * 64), next);
+            }
         }
         starts[passes] = next - list;
     }
@@ -692,17 +714,16 @@ struct Lists {
                 live[word] |= lanes((Words)(load(x + word * 64 + i) != Floats{})) << i;
         }
     }
-    // Append the places of bits, the first of which is that of input `k`.
-    static int32_t* expand(uint64_t bits, int64_t k, int64_t inputs, int32_t* next) {
+    // Append those of `count` places whose bits are set.
+    static int32_t* choose(uint64_t bits, const int32_t* from, int64_t count, int32_t* next) {
 #ifdef __AVX512F__  // no branch depends on the bits, which nothing could foretell
-        const __m512i first = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-        for (int64_t end = std::min(k + 64, inputs); k < end; k += 16, bits >>= 16) {
-            const __m512i places = _mm512_add_epi32(first, _mm512_set1_epi32(int32_t(k)));
-            _mm512_storeu_si512(next, _mm512_maskz_compress_epi32(__mmask16(bits), places));
+        for (int64_t k = 0; k < count; k += 16, bits >>= 16) {
+            const __m512i some = _mm512_loadu_si512(from + k);
+            _mm512_storeu_si512(next, _mm512_maskz_compress_epi32(__mmask16(bits), some));
             next += __builtin_popcount(uint32_t(bits & 0xffff));
         }
 #else
-        for (; bits; bits &= bits - 1) *next++ = int32_t(k + __builtin_ctzll(bits));
+        for (; bits; bits &= bits - 1) *next++ = from[__builtin_ctzll(bits)];
 #endif
         return next;
     }
@@ -715,12 +736,12 @@ int64_t column_words(const Layer& layer) {
     return HALF ? (padded(layer.outputs) + WIDTH) / (2 * WIDTH) * WIDTH : padded(layer.outputs);
 }
 
-// The floats of panel r, counted from an even one.
+// Add x times panel r, counted from an even one; x is as `rounded` leaves it.
 template <bool HALF>
-inline Floats unfold(const uint32_t* w, int r) {
-    if (!HALF) return load(w + r * WIDTH);
-    const Words both = (Words)load(w + r / 2 * WIDTH);
-    return (Floats)(r % 2 ? both & 0xffff0000u : both << 16);
+inline Floats add_column(const uint32_t* w, int r, float x, Floats sum) {
+    const uint32_t word = bits_of(x);
+    if (!HALF) return multiply<HALF>(load(w + r * WIDTH), word, sum);
+    return multiply<HALF>(load(w + r / 2 * WIDTH), r % 2 ? word : word >> 16, sum);
 }
 
 // R panels of outputs of P passes, [pass][output, rounded up].
@@ -739,7 +760,7 @@ void column_tile(const Layer& layer, int64_t panel, const float* from, const flo
         const int64_t k = lists.list[lists.starts[pass + p] + n];
         const float x = state[(pass + p) * step + k];
         EACH for (int r = 0; r < R; r++)
-            sum[p][r] = unfold<HALF>(w + k * words, r) * x + sum[p][r];
+            sum[p][r] = add_column<HALF>(w + k * words, r, x, sum[p][r]);
     };
     for (int64_t n = 0; n < common; n++)
         EACH for (int p = 0; p < P; p++) add(p, n);
@@ -1092,6 +1113,12 @@ int run_blocks(const Network& net, const Rows& rows, int64_t at, int64_t count) 
     return code;
 }
 
+bool finite(const float* x, int64_t count) {
+    uint32_t largest = 0;
+    for (int64_t i = 0; i < count; i++) largest = std::max(largest, bits_of(x[i]) & 0x7fffffffu);
+    return largest < 0x7f800000u;
+}
+
 template <bool HALF>
 int run(const Network& net, const Rows& rows) {
     const Shape shape(net, rows);
@@ -1106,6 +1133,9 @@ int run(const Network& net, const Rows& rows) {
         int64_t blocks = left / size;
         if (left % size > 0 && left % size <= WIDTH && blocks > 0 && !rows.alone) blocks--;
         count = blocks ? std::min(blocks, together) * size : left;
+        const int64_t inputs = net.dense[rows.start].inputs;
+        const bool looks = rows.statistics && !rows.start;
+        if (looks && !finite(rows.input + at * inputs, count * inputs)) code |= 2;
         if (rows.alone || left <= WIDTH)
             code |= run_blocks<1, HALF>(net, rows, at, count);
         else if (left <= 2 * WIDTH || !blocks && left > size)  // 4 vectors are 2 and 2
@@ -1188,7 +1218,8 @@ void mcdrop_pack(const Network* net) {
     }
 }
 
-// Evaluate all passes; 0, 1 where there is no memory, 2 where a statistic is not finite.
+// Evaluate all passes; 0, 1 where there is no memory, 2 where a statistic is not finite, or an
+// input that nothing has been made of yet.
 int mcdrop_run(const Network* net, const Rows* rows) {
     if (net->reduced && !mcdrop_reduced()) return 1;
     return net->reduced ? run<true>(*net, *rows) : run<false>(*net, *rows);

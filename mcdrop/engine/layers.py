@@ -47,6 +47,8 @@ def linear_layers(layout: Layout) -> tuple[Layer, ...] | None:
 
 def linear_trunk(layout: Layout) -> tuple[Layer, ...] | None:
     """The trunk of ``layout`` as layers of flat rows; None where it holds anything else."""
+    if layout.unknown:  # a subclass of one of these may do something else
+        return None
     modules = list(layout.trunk)
     while modules and (
         (isinstance(modules[0], nn.Flatten) and _flattens_all(modules[0]))

@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mcdrop.engine import Engine
+from mcdrop.engine import Engine, Masks
 from mcdrop.engine.answers import Reading, Statistics, join
 from mcdrop.engine.finish import MOST, finished
 from mcdrop.engine.fused import Fused
 from mcdrop.engine.native import Native
-from mcdrop.engine.rows import LEAST, spans, through_trunk
+from mcdrop.engine.rows import LEAST, refuse_infinite, spans, through_trunk
 from mcdrop.engine.sums import Sums, group_size
 from mcdrop.engine.tally import Center, Tally, numpy64
 from mcdrop.errors import NetworkError
@@ -42,10 +42,18 @@ class Passes:
     reading: Reading
     samples: int
 
+    def under(self, masks: Masks) -> "Passes":
+        """Passes of the same network under other masks of the same kind."""
+        return replace(self, engine=self.engine.under(masks))
+
+    def takes(self, rows: Tensor) -> bool:
+        """Whether `answer` is one call, which itself refuses numbers that are not finite."""
+        return self.engine.trunk_too and self._all_told(rows.shape[0])
+
     def answer(self, rows: Tensor) -> Statistics:
         """Statistics of all passes over rows (B, ...)."""
         native = self.engine.native
-        if native and not self.reading.learned and native.answers(rows.shape[0]):
+        if native and self._all_told(rows.shape[0]):
             return self._at_once(native, rows)
         if self.engine.finishes and not self.reading.learned:
             blocks = spans(len(rows), self.engine.rows)
@@ -72,6 +80,10 @@ class Passes:
         parts = [self._sample(rows, span) for span in spans(len(rows), self.engine.rows)]
         return numpy64(torch.cat(parts, dim=1))
 
+    def _all_told(self, rows: int) -> bool:
+        native = self.engine.native
+        return native is not None and not self.reading.learned and native.answers(rows)
+
     def _at_once(self, native: Native | Fused, rows: Tensor) -> Statistics:
         """All that the kernel has to say about rows: in one call, if it can run the trunk too."""
         if self.engine.trunk_too:
@@ -91,6 +103,8 @@ class Passes:
         try:
             numbers = native.predict(rows, temperature, started=started, place=place)
         except FloatingPointError:
+            if not started:
+                refuse_infinite(rows)
             raise self.reading.broken() from None
         return self.reading.answer(numbers, rows.shape[0], native.outputs, self.samples)
 

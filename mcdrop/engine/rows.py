@@ -14,7 +14,10 @@ from torch import Tensor
 from mcdrop.errors import InputError
 from mcdrop.plan import Layout
 
-__all__ = ["LEAST", "aligned", "checked", "padded", "room", "spans", "through_trunk"]
+__all__ = [
+    "LEAST", "aligned", "checked", "padded", "refuse_infinite", "room", "shaped", "spans",
+    "through_trunk",
+]  # fmt: skip
 
 LEAST = 4  # rows from which products of float32 give a row the same bits in any company
 
@@ -40,13 +43,19 @@ def spans(rows: int, size: int) -> Iterator[range]:
 
 def checked(x: ArrayLike | Tensor, layout: Layout) -> Tensor:
     """Check rows; they are not copied, unless PyTorch cannot look at them where they are."""
+    rows = shaped(x, layout)
+    refuse_infinite(rows)
+    return rows
+
+
+def shaped(x: ArrayLike | Tensor, layout: Layout) -> Tensor:
+    """The same, but for what numbers there are in the rows."""
     try:
         if not isinstance(x, Tensor):
             x = np.asarray(x)
             fit = x.flags.writeable and all(stride >= 0 for stride in x.strides)
-            x = x if fit else x.copy()
-        rows = torch.as_tensor(x)
-        rows = rows.detach() if rows.requires_grad else rows
+            x = torch.as_tensor(x if fit else x.copy())
+        rows = x.detach() if x.requires_grad else x
     except (TypeError, ValueError) as error:
         raise InputError(f"x is no array of numbers ({error}): give rows of features") from None
     if rows.dim() < 2 or rows.is_complex():
@@ -57,12 +66,16 @@ def checked(x: ArrayLike | Tensor, layout: Layout) -> Tensor:
         rows = rows if rows.dim() == 2 else rows.flatten(1)
         if rows.shape[1] != layout.width:
             raise InputError(f"got rows of {rows.shape[1]} features, wanted {layout.width}")
+    return rows
+
+
+def refuse_infinite(rows: Tensor) -> None:
+    """Raise InputError where a number is not finite."""
     if not math.isfinite(rows.sum().item()) and not torch.isfinite(rows).all():
         bad = (~torch.isfinite(rows.flatten(1)).all(dim=1)).nonzero()[0].item()
         raise InputError(
             f"row {bad} holds NaN or an infinite number: impute or leave out such rows"
         )
-    return rows
 
 
 def padded(rows: Tensor) -> Tensor:

@@ -93,6 +93,25 @@ class Noise(nn.Identity):
         return x + torch.rand(1)
 
 
+class Triple(nn.Identity):
+    def forward(self, x):
+        return 3 * x
+
+
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize("first", [Triple(), Doubled(20, 20)])
+def test_a_module_that_only_looks_like_a_plain_one_is_run_as_it_is(first):
+    network = nn.Sequential(first, nn.Linear(20, 16), nn.ReLU(), nn.Dropout(0.5), nn.Linear(16, 3))
+    x = rows(7, 20)
+    got = Posterior(network, 4).predict(x).deterministic.probabilities
+    want = network.eval()(x).softmax(-1).detach()
+    np.testing.assert_allclose(got, want, atol=1e-6)
+
+
 def test_any_trunk_that_draws_nothing_runs_once():
     network = nn.Sequential(Backbone(0.0), nn.Dropout(0.5), nn.Linear(16, 3))
     before = copy.deepcopy(network.state_dict())

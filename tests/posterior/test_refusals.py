@@ -65,6 +65,28 @@ def test_bad_rows_are_refused(x, message):
         Posterior(mlp(*CLASSIFIER), 4).predict(x)
 
 
+ASKED = {
+    "predict": lambda posterior, x: posterior.predict(x),
+    "stream": lambda posterior, x: list(posterior.stream(x)),
+    "until": lambda posterior, x: posterior.until(x, 0.1),
+    "sample": lambda posterior, x: posterior.sample(x),
+}
+
+
+@pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize(("count", "place"), [(1, 0), (700, 699)])
+def test_no_activation_hides_a_bad_number(ask, bad, count, place):
+    network = nn.Sequential(nn.Linear(1, 4), nn.ReLU(), nn.Dropout(0.5), nn.Linear(4, 3))
+    nn.init.constant_(network[0].weight, -1.0 if bad > 0 else 1.0)  # what is infinite becomes 0
+    x = torch.zeros(count, 1)
+    x[place] = bad
+    posterior = Posterior(network, 4)
+    ask(posterior, torch.zeros(count, 1))
+    with pytest.raises(InputError, match=f"row {place} holds"):
+        ask(posterior, x)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
