@@ -213,6 +213,32 @@ def test_what_is_not_plain_goes_the_long_way(given: dict[str, Any]) -> None:
     at(do)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        *KINDS[1:3],
+        {"start": "PUT"},
+        {"target": "/predict/"},
+        {"version": "1.0"},
+        {"x_timeout": "soon"},
+        {"x_request_id": "order-18"},
+        {"body": b" " * 2**17},
+    ],
+    ids=lambda given: str(given)[:60],
+)
+def test_what_was_asked_before_at_a_connection_changes_no_answer(given: dict[str, Any]) -> None:
+    async def do(door: Door) -> None:
+        for each in ({}, {}, given, given, {}):
+            fresh, long = Door(), door.long
+            whole = request(**each, connection="keep-alive")
+            expected = await fresh.ask(whole)
+            if door.pipe.open:  # not after a request of HTTP/1.0
+                assert (await door.ask(whole), door.long - long) == (expected, fresh.long)
+            fresh.protocol.connection_lost(None)
+
+    at(do)
+
+
 def test_a_body_may_come_in_pieces() -> None:
     async def do(door: Door) -> None:
         whole = request()

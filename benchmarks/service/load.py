@@ -15,6 +15,8 @@ from typing import Any
 
 __all__ = ["run"]
 
+_PART = 1 << 16  # bytes taken at a time; for room for many more, memory is mapped each time
+
 
 def run(port: int, request: bytes, connections: int, seconds: float) -> dict[str, Any]:
     """Keep asking for some seconds.
@@ -36,7 +38,7 @@ def run(port: int, request: bytes, connections: int, seconds: float) -> dict[str
     # Who is so slow that nobody has been answered yet gets ten times as long.
     while (now := clock()) < start + (seconds if times else 10 * seconds):
         for number, _ in ready.poll(1.0):
-            got = parts.pop(number, b"") + places[number].recv(1 << 18)
+            got = parts.pop(number, b"") + places[number].recv(_PART)
             if not _complete(got):
                 parts[number] = got
                 continue

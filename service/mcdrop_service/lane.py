@@ -141,6 +141,8 @@ class _Protocol(HttpToolsProtocol):
     lane: ClassVar[Lane]
     _lines: tuple[Any, bytes] = None, b""  # default headers, and their bytes
     _turn: _Turn | None = None  # the last
+    _start: tuple[Any, ...] = ()  # of the last request, but for its body
+    _found: tuple[Mapping[bytes, bytes], bytes] | None = None  # there
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; a body that has not come with its head has to come in time."""
@@ -200,22 +202,33 @@ class _Protocol(HttpToolsProtocol):
 
     def _enter(self) -> _Turn | None:
         """What is to be answered on the short way, if it is plain and will be let in."""
-        path, _, query = self.url.partition(b"?")
-        parser, lane = self.parser, self.lane
-        if path != _PATH or b"#" in query or parser.get_method() != b"POST":
-            return None
-        if lane.intake.held > HELD_BYTES:
-            return None
-        headers, most = dict(self.headers), min(_LONGEST, lane.intake.body_bytes)
+        lane, parser = self.lane, self.parser
         lasts = parser.should_keep_alive() and parser.get_http_version() == "1.1"
-        if not lasts or not _plain(headers, most):
+        start = parser.get_method(), self.url, lasts, self.headers
+        if start != self._start:  # callers repeat themselves
+            self._start, self._found = start, self._read(*start)
+        if self._found is None or lane.intake.held > HELD_BYTES:
             return None
+        headers, head = self._found
         try:
-            head, until = lane.intake.shared(headers, query), lane.intake.until(headers)
-            caller = admit(lane.ring, self.headers)
+            until, caller = lane.intake.until(headers), admit(lane.ring, self.headers)
         except RefusedError:
             return None
         return _Turn(self, identify(headers), caller, head, until)
+
+    def _read(
+        self, method: bytes, url: bytes, lasts: bool, lines: Sequence[tuple[bytes, bytes]]
+    ) -> tuple[Mapping[bytes, bytes], bytes] | None:
+        """The headers and what is asked, but for the body; None where a request is not plain."""
+        intake, headers = self.lane.intake, dict(lines)
+        path, _, query = url.partition(b"?")
+        plain = lasts and method == b"POST" and path == _PATH and b"#" not in query
+        if not plain or not _plain(headers, min(_LONGEST, intake.body_bytes)):
+            return None
+        try:
+            return headers, intake.shared(headers, query)
+        except RefusedError:
+            return None
 
 
 def _plain(headers: Mapping[bytes, bytes], most: int) -> bool:
