@@ -35,13 +35,16 @@ def threshold(
     Args:
         confidence: of the calibration rows, (n,).
         errors: whether each was answered wrongly, (n,).
-        pilot: confidences and errors of other rows; they order the tests and prove nothing.
+        pilot: confidences and errors of other rows; they order the tests and prove nothing, but
+            without any there is nothing to try.
         risk: error rate to stay within, in (0, 1).
         delta: allowed probability of a broken promise.
 
     Returns:
         Answer where the confidence is at least this; infinity if no threshold keeps the promise.
     """
+    if not len(pilot[0]):
+        return float("inf")
     candidates = np.quantile(pilot[0], np.linspace(0, 1, _CANDIDATES + 1)[:-1])
     order = np.argsort(_p_values(*pilot, candidates, risk), kind="stable")
     accepted = np.cumprod(_p_values(confidence, errors, candidates[order], risk) <= delta) > 0

@@ -67,6 +67,8 @@ def assess(recipe: Recipe | Adopted, dataset: Dataset, network: nn.Sequential) -
         held_out.y,
         served.predict(validation.x),
         validation.y,
+        held_out.unknown,
+        validation.unknown,
     )
     scores = summarize(served.predict(test.x), test.y)
     scores["served"] = scores["mc"]

@@ -21,7 +21,7 @@ from mcdrop.predictions import Predictions, extend
 from mcdrop.recipe import CalibrationRecipe
 from mcdrop.uncertainty import Classification, Regression
 
-__all__ = ["RISKS", "Calibration", "Promise", "Reference", "row_epistemic"]
+__all__ = ["RISKS", "Calibration", "Promise", "Reference", "row_epistemic", "row_strangeness"]
 
 RISKS = (0.01, 0.02, 0.05, 0.1)
 """Error rates whose thresholds a card states."""
@@ -29,6 +29,7 @@ RISKS = (0.01, 0.02, 0.05, 0.1)
 _KEPT = 256  # callers choose levels and risks: what is found for them must not pile up
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Variance = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -84,12 +85,13 @@ class Reference:
     Attributes:
         recipe: which sets and intervals.
         scores: conformal scores of the truth, (n,) for classes, (n, C) for targets.
-        epistemic: epistemic uncertainty of each calibration row, (n,), ascending.
+        epistemic: `row_strangeness` of each calibration row, (n,), ascending.
         labels: true classes (n,); empty for a regression.
-        confidence: (n,); empty for a regression.
+        confidence: (n,), -inf where a cell is unknown; empty for a regression.
         errors: whether each calibration row was answered wrongly, (n,); empty for a regression.
-        pilot_confidence: of the validation rows, which order the tests of `abstention`.
-        pilot_errors: of the validation rows.
+        pilot_confidence: of the validation rows, which order the tests of `abstention`; of those
+            without unknown cells.
+        pilot_errors: of the same rows.
     """
 
     recipe: CalibrationRecipe
@@ -109,9 +111,16 @@ class Reference:
         truth: NDArray[Any],
         pilot: Classification | Regression,
         pilot_truth: NDArray[Any],
+        unknown: Flags | None = None,
+        pilot_unknown: Flags | None = None,
     ) -> "Reference":
-        """From corrected answers to calibration rows, and to the (pilot) validation rows."""
-        epistemic = np.sort(row_epistemic(answer))
+        """From corrected answers to calibration rows, and to the (pilot) validation rows.
+
+        Rows with an ``unknown`` cell, (n, K), are ranked and abstained from as rows to come will
+        be, so that what is promised of these holds.
+        """
+        unknown = _nothing(answer) if unknown is None else unknown
+        epistemic = np.sort(row_strangeness(answer, unknown))
         if isinstance(answer, Regression):
             none = np.empty(0)
             return cls(
@@ -124,16 +133,17 @@ class Reference:
                 none,
                 none.astype(np.bool_),
             )
+        known = ~(_nothing(pilot) if pilot_unknown is None else pilot_unknown).any(axis=1)
         scores = conformal.class_scores(answer.mean, recipe.sets)
         return cls(
             recipe,
             np.take_along_axis(scores, truth[:, None], 1)[:, 0],
             epistemic,
             truth,
-            answer.confidence,
+            np.where(unknown.any(axis=1), -np.inf, answer.confidence),
             answer.prediction != truth,
-            pilot.confidence,
-            pilot.prediction != pilot_truth,
+            pilot.confidence[known],
+            (pilot.prediction != pilot_truth)[known],
         )
 
     @property
@@ -146,6 +156,8 @@ class Reference:
         answer: Classification | Regression,
         level: float | None = None,
         risk: float | None = None,
+        *,
+        unknown: Flags | None = None,
     ) -> Predictions:
         """``answer`` with sets or intervals, novelty and abstention.
 
@@ -153,27 +165,29 @@ class Reference:
             answer: of the corrected posterior.
             level: coverage of sets and intervals, in (0, 1); None takes the recipe's.
             risk: error rate among answered rows, in (0, 1); None takes the recipe's.
+            unknown: (B, K), cells that training never met, by `mcdrop.data.preprocessing.Inputs`;
+                None: none. A row with one is as novel as can be, and abstained from.
 
         Raises:
             InputError: level or risk is not a probability, or a regression is asked for a risk.
         """
         level = self.recipe.level if level is None else level
-        novelty = np.searchsorted(self.epistemic, row_epistemic(answer)) / max(
-            1, len(self.epistemic)
-        )
+        unknown = _nothing(answer) if unknown is None else unknown
+        below = np.searchsorted(self.epistemic, row_strangeness(answer, unknown))
+        common = {"novelty": below / max(1, len(self.epistemic)), "unknown": unknown}
         limit = self._limit(level, answer.mean.shape[1])
         if isinstance(answer, Regression):
             if risk is not None:
                 raise InputError("a regression has no error rate: leave `risk` out, use `level`")
             half = limit * _width(self.recipe, answer)
             ends = {"lower": answer.mean - half, "upper": answer.mean + half}
-            return extend(answer, **ends, novelty=novelty, level=level)  # type: ignore[no-any-return]
+            return extend(answer, **ends, **common, level=level)  # type: ignore[no-any-return]
         risk = self.recipe.risk if risk is None else risk
         return extend(  # type: ignore[no-any-return]
             answer,
             prediction_set=conformal.prediction_set(answer.mean, self.recipe.sets, limit),
-            novelty=novelty,
-            abstain=answer.confidence < self.threshold(risk),
+            **common,
+            abstain=(answer.confidence < self.threshold(risk)) | unknown.any(axis=1),
             level=level,
             risk=risk,
         )
@@ -244,3 +258,16 @@ def row_epistemic(answer: Classification | Regression) -> Floats:
         return answer.epistemic
     scale = np.where(answer.target_variance > 0, answer.target_variance, 1.0)
     return np.asarray(np.mean(answer.epistemic / scale, axis=1))
+
+
+def row_strangeness(answer: Classification | Regression, unknown: Flags) -> Floats:
+    """What `Reference.apply` ranks rows by, (B,): `row_epistemic`, or, with a cell unknown, more.
+
+    How passes disagree says nothing of a cell that training never met: the network takes such a
+    row for one with an average number, or without a label. So it gets the greatest finite number.
+    """
+    return np.where(unknown.any(axis=1), np.finfo(np.float64).max, row_epistemic(answer))
+
+
+def _nothing(answer: Classification | Regression) -> Flags:
+    return np.zeros((len(answer), 0), np.bool_)

@@ -20,17 +20,23 @@ _LIMITS = (
     "The temperature was fitted at the T passes stated here; far fewer passes blur less.",
 )
 
+_OF_TABLES = (
+    "A value that training never met, a gap or a label, is answered as an average one: `unknown` "
+    "names its column, and the row is as novel as can be and abstained from."
+)
+
 
 def markdown(card: Card) -> str:
     """The card as Markdown: data, recipe, splits, metrics with intervals, calibration, limits."""
     recipe = card.recipe.model_dump_json(indent=2, exclude_defaults=True)
+    limits = (*_LIMITS, _OF_TABLES) if card.preprocessing.columns else _LIMITS
     parts = [
         f"# {card.name}\n\n{card.recipe.description or f'A {card.task}.'}",
         _about(card),
         "## Data\n\n" + _data(card),
         "## Scores\n\n" + _scores(card),
         "## Calibration\n\n" + _calibration(card),
-        "## Limits\n\n" + "\n".join(f"- {limit}" for limit in _LIMITS),
+        "## Limits\n\n" + "\n".join(f"- {limit}" for limit in limits),
         "## How to cite\n\n" + _citation(card),
         f"## Recipe\n\n```json\n{recipe}\n```",
     ]

@@ -25,8 +25,11 @@ class ClassPredictions(Classification):
 
     Attributes:
         prediction_set: (B, C) bool, the classes in each row's conformal set.
-        novelty: (B,), share of calibration rows whose epistemic uncertainty is below this row's.
-        abstain: (B,) bool, whether the confidence is too low for the risk asked.
+        novelty: (B,), share of calibration rows whose epistemic uncertainty is below this row's; a
+            row with an unknown cell ranks above every row without.
+        abstain: (B,) bool, whether the confidence is too low for the risk asked, or a cell unknown.
+        unknown: (B, K) bool, which of a table's K columns hold what training never met, in the
+            order of ``card.preprocessing.columns``; (B, 0) for arrays.
         level: probability with which a set holds the true class.
         risk: error rate that answered rows stay within.
     """
@@ -34,6 +37,7 @@ class ClassPredictions(Classification):
     prediction_set: NDArray[np.bool_]
     novelty: Floats
     abstain: NDArray[np.bool_]
+    unknown: NDArray[np.bool_]
     level: float
     risk: float
 
@@ -45,13 +49,15 @@ class ValuePredictions(Regression):
     Attributes:
         lower: (B, C), lower ends of the conformal intervals, in the target's unit.
         upper: (B, C), upper ends.
-        novelty: (B,), share of calibration rows whose epistemic uncertainty is below this row's.
+        novelty: (B,), as of `ClassPredictions`.
+        unknown: (B, K) bool, likewise.
         level: probability with which an interval holds the true value, for each target.
     """
 
     lower: Floats
     upper: Floats
     novelty: Floats
+    unknown: NDArray[np.bool_]
     level: float
 
 

@@ -93,9 +93,9 @@ class Predictor:
         Raises:
             InputError: rows or another argument is not usable; the message says why.
         """
-        x = self.card.preprocessing.encode(rows)
-        statistics = self.evaluate(x, samples, seed, tolerance=tolerance, limit=limit)
-        return self.reference.apply(statistics, level, risk)
+        inputs = self.card.preprocessing.inspect(rows)
+        statistics = self.evaluate(inputs.x, samples, seed, tolerance=tolerance, limit=limit)
+        return self.reference.apply(statistics, level, risk, unknown=inputs.unknown)
 
     def evaluate(
         self,

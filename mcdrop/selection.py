@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mcdrop.batchbald import batch_bald
 from mcdrop.calibration import row_epistemic
+from mcdrop.data.preprocessing import Inputs
 from mcdrop.errors import InputError
 from mcdrop.predictor import Predictor
 from mcdrop.scoring import columns
@@ -84,13 +85,14 @@ def select(
     kind, many = check_output(str(output), None)
     _check(predictor, k, by)
     wanted = max(_FEWEST, _CANDIDATES * k) if by == "batchbald" else k
-    worth, x, kept = _best(_pool(predictor, source, by, samples, seed, progress), wanted)
+    worth, rows, kept = _best(_pool(predictor, source, by, samples, seed, progress), wanted)
     if by == "batchbald":
-        passes = predictor.sample(x, samples, seed)  # (T, B, C)
-        batch = batch_bald(passes, min(k, len(x)), seed)
-        worth, x, kept = batch.gains, x[batch.rows], kept.take(pa.array(batch.rows))
-    statistics = predictor.evaluate(x, samples, seed)
-    answers = columns(predictor.reference.apply(statistics), predictor.card)
+        passes = predictor.sample(rows.x, samples, seed)  # (T, B, C)
+        batch = batch_bald(passes, min(k, len(rows)), seed)
+        worth, rows, kept = batch.gains, rows.rows(batch.rows), kept.take(pa.array(batch.rows))
+    statistics = predictor.evaluate(rows.x, samples, seed)
+    found = predictor.reference.apply(statistics, unknown=rows.unknown)
+    answers = columns(found, predictor.card)
     own = dict(zip(kept.column_names, kept.columns, strict=True))
     table = pa.table({**own, SCORE: worth, **answers})
     with tempfile.TemporaryDirectory() as folder:
@@ -109,8 +111,8 @@ def _check(predictor: Predictor, k: int, by: str) -> None:
         raise InputError(f"got {by!r} for a regression, wanted 'variance'")
 
 
-Scored = tuple[Floats, NDArray[np.float32], pa.Table]
-"""Worth (B,), encoded rows (B, D), and their own columns."""
+Scored = tuple[Floats, Inputs, pa.Table]
+"""Worth (B,), B rows, and their own columns."""
 
 
 def _pool(
@@ -131,9 +133,9 @@ def _pool(
             if chunk.rejected:
                 bad = chunk.rejected[0]
                 raise InputError(f"{bad.file}, row {bad.row} (rows count from 0): {bad.reason}")
-            for x, kept in chunk.blocks:
-                yield _worth(predictor.evaluate(x, samples, seed), by), x, kept
-                done += len(x)
+            for rows, kept in chunk.blocks:
+                yield _worth(predictor.evaluate(rows.x, samples, seed), by), rows, kept
+                done += len(rows)
                 progress(done)
 
 
@@ -154,10 +156,11 @@ def _best(blocks: Iterator[Scored], count: int) -> Scored:
     held: Scored | None = None
     for block in blocks:
         pairs = [block] if held is None else [held, block]
-        worth, x = (np.concatenate([pair[i] for pair in pairs]) for i in (0, 1))
+        worth = np.concatenate([pair[0] for pair in pairs])
+        rows = Inputs.concatenate([pair[1] for pair in pairs])
         kept = pa.concat_tables([pair[2] for pair in pairs])
         order = np.argsort(-worth, kind="stable")[:count]
-        held = worth[order], x[order], kept.take(pa.array(order))
+        held = worth[order], rows.rows(order), kept.take(pa.array(order))
     if held is None:
         raise InputError("the source holds no rows: give at least one")
     return held

@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 from mcdrop import cli
 from mcdrop.cli.find import find_recipe
-from tests.models import random_pixels, save_random_classifier
+from mcdrop.predictor import load
+from tests.models import random_pixels, save_random_classifier, save_random_regressor
 
 ROOT = Path(__file__).parent.parent
 
@@ -95,6 +96,35 @@ def test_predict_answers_for_one_row(tmp_path: Path) -> None:
     assert code == 0
     for word in ("tiny version 1, 20 passes, seed 0", "confidence", "epistemic", "aleatoric"):
         assert word in text
+
+
+def test_predict_shows_the_likeliest_classes_and_prints_all_as_json(tmp_path: Path) -> None:
+    save_random_classifier(tmp_path)
+    row = random_pixels(1)[0].tolist()
+    command = ("predict", json.dumps(row), "--repository", tmp_path, "--samples", 20)
+    text, printed = invoke(*command)[1], json.loads(invoke(*command, "--json")[1])
+    answer = load(tmp_path / "tiny").predict([row], 20)
+    order = np.argsort(-answer.mean[0])
+    shown = [f" probability_{i} " in text for i in order]
+    assert shown == [True] * 5 + [False] * 5
+    assert "and 5 more classes" in text
+    assert [printed[f"probability_{i}"] for i in range(10)] == answer.mean[0].tolist()
+    assert printed["prediction_set"] == [str(i) for i in np.flatnonzero(answer.prediction_set[0])]
+
+
+def test_json_of_an_answer_has_no_bare_infinity(tmp_path: Path) -> None:
+    folder = save_random_regressor(tmp_path)
+    predictor = load(folder)
+    few = {"level": 0.999}  # 50 calibration rows give no interval
+    card = json.loads((folder / "card.json").read_text())
+    card["recipe"]["calibration"] = few
+    (folder / "card.json").write_text(json.dumps(card))
+    row = json.dumps(random_pixels(1)[0].tolist())
+    with pytest.warns(UserWarning, match="too few"):
+        text = invoke("predict", row, "--repository", tmp_path, "--json")[1]
+    found = json.loads(text, parse_constant=pytest.fail)
+    assert found["lower"] is found["upper"] is None
+    assert found["mean"] == predictor.predict([json.loads(row)]).mean[0, 0]
 
 
 def test_predict_takes_as_many_passes_as_it_needs(tmp_path: Path) -> None:
@@ -188,7 +218,7 @@ def test_help_of_the_installed_command() -> None:
 def test_names_that_look_like_markup_are_told_as_they_are(
     tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save_random_classifier(tmp_path, fields={"classes": ("[/a]", "[red]", *"23456789")})
+    save_random_classifier(tmp_path, fields={"classes": [f"[/a][red]{i}" for i in range(10)]})
     (tmp_path / name).parent.mkdir(exist_ok=True)
     options = ("-o", str(tmp_path / "o.csv"), "--repository", str(tmp_path))
     monkeypatch.setattr("sys.argv", ["mcdrop", "score", str(tmp_path / name), *options])
@@ -198,8 +228,7 @@ def test_names_that_look_like_markup_are_told_as_they_are(
     assert name in capsys.readouterr().err
     row = json.dumps(random_pixels(1)[0].tolist())
     text = invoke("predict", row, "--repository", tmp_path, "--samples", 2)[1]
-    assert "probability_[/a]" in text
-    assert "probability_[red]" in text
+    assert "probability_[/a][red]" in text
 
 
 def test_models_leaves_out_what_cannot_be_read(tmp_path: Path) -> None:

@@ -235,12 +235,14 @@ def test_a_fitted_table_standardizes_its_own_rows(values) -> None:
 
 
 def test_rare_labels_train_the_slot_of_unknown_ones() -> None:
-    jobs = ["nurse"] * RARE + ["clerk"] * (RARE + 1) + ["pilot"] * (RARE - 1) + [None]
+    jobs = ["nurse"] * RARE + ["clerk"] * (RARE + 1) + ["pilot"] * (RARE - 1) + ["judge", None]
     (column,) = fit_table(pa.table({"job": jobs})).categorical
     assert column.categories == ("clerk", "nurse")
     assert column.unknown
     assert column.missing
     assert column.encode(["pilot"]).tolist() == column.encode(["diver"]).tolist() == [[0, 0, 1, 0]]
+    (column,) = fit_table(pa.table({"job": jobs[:-2]})).categorical
+    assert not column.unknown  # too few rows for a slot, of one label or of several
 
 
 def test_columns_are_told_apart() -> None:

@@ -2,14 +2,16 @@
 
 import json
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
+import orjson
 import typer
 from rich.box import SIMPLE
 from rich.markup import escape
 from rich.table import Table
 
-from mcdrop.cli.console import show
+from mcdrop.cli.console import say, show
 from mcdrop.cli.find import load_predictor
 from mcdrop.cli.options import (
     MODELS,
@@ -22,7 +24,13 @@ from mcdrop.cli.options import (
 )
 from mcdrop.errors import InputError
 
+if TYPE_CHECKING:
+    from mcdrop.card import Card
+    from mcdrop.predictions import Predictions
+
 __all__ = ["predict"]
+
+_MOST = 5  # classes shown
 
 
 def predict(
@@ -35,6 +43,9 @@ def predict(
     samples: AutoSamples = None,
     tolerance: Tolerance = None,
     seed: Seed = 0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, with every class.")
+    ] = False,
 ) -> None:
     """Answer for one row, and say how far to trust the answer."""
     from mcdrop.scoring import columns
@@ -42,15 +53,17 @@ def predict(
     predictor = load_predictor(root, model, version)
     answer = predictor.predict([_parse_row(row)], samples, seed, tolerance=tolerance)
     card = predictor.card
+    values = {name: _plain(all_[0]) for name, all_ in columns(answer, card, mc_error=True).items()}
+    if as_json:
+        print(orjson.dumps(values).decode())  # what is not finite becomes null
+        return
     title = f"{card.name} version {card.version}, {answer.samples} passes, seed {seed}"
-    table = Table(title=title, box=SIMPLE)
-    table.add_column("output")
-    table.add_column("value", justify="right")
-    for column, values in columns(answer, card, mc_error=True).items():
-        value = values[0].as_py() if column == "prediction_set" else values[0]
-        text = f"{value:.6g}" if isinstance(value, float) else str(value)
-        table.add_row(escape(column), escape(text))
-    show(table)
+    show(_table(title, values, _unlikely(answer, card)))
+    if values.get("unknown"):
+        say(
+            f"training never met such a value of {', '.join(values['unknown'])}: the answer takes "
+            "it for an average number, or for no label, and is not to be trusted"
+        )
 
 
 def _parse_row(text: str) -> Any:
@@ -61,3 +74,36 @@ def _parse_row(text: str) -> Any:
         raise InputError(
             f"the row is not JSON ({error}): give [numbers] or {{column: value}}"
         ) from None
+
+
+def _plain(value: Any) -> Any:
+    return value.as_py() if hasattr(value, "as_py") else value.item()
+
+
+def _unlikely(answer: "Predictions", card: "Card") -> list[str]:
+    """The classes that are not among the most probable."""
+    if not card.classes:
+        return []
+    order = np.argsort(-answer.mean[0], kind="stable")
+    return [card.classes[i] for i in order[_MOST:]]
+
+
+def _table(title: str, values: dict[str, Any], unlikely: list[str]) -> Table:
+    from mcdrop.scoring.layout import BY_CLASS
+
+    hidden = {f"{key}_{name}" for key in BY_CLASS for name in unlikely}
+    more = f"and {len(unlikely)} more classes, less probable: --json has all"
+    table = Table(title=title, box=SIMPLE, caption=more if unlikely else None)
+    table.add_column("output")
+    table.add_column("value", justify="right")
+    for name, value in values.items():
+        if name not in hidden:
+            table.add_row(escape(name), escape(_text(value)))
+    return table
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        rest = f" and {len(value) - _MOST} more" if len(value) > _MOST else ""
+        return ", ".join(value[:_MOST]) + rest or "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -24,7 +24,9 @@ from mcdrop.errors import DataError
 __all__ = ["fit_array", "fit_table"]
 
 RARE = 5
-"""A category of fewer training rows than this shares the slot of the unknown ones."""
+"""Training rows that a label needs for a slot of its own.
+
+All rarer labels share one, which also takes the labels to come, if it has as many rows in all."""
 
 
 def fit_array(
@@ -71,16 +73,25 @@ def fit_table(
     check_names(table.column_names, table.column_names, "the table")
     check_names(dict.fromkeys(named), table.column_names, "the recipe")
     numeric_columns, label_columns = [], []
+    missed = np.zeros(len(table), np.int64)  # values of each row
     for name in table.column_names:
         if name == target or name in drop:
             continue
         if is_numeric(table[name].type) and name not in categorical:
-            numeric_columns.append(_fit_numbers(numbers(table[name], name), name))
+            values = numbers(table[name], name)
+            numeric_columns.append(_fit_numbers(values, name))
+            missed += np.isnan(values)
         else:
-            label_columns.append(_fit_labels(labels(table[name], name), name))
+            found = labels(table[name], name)
+            label_columns.append(_fit_labels(found, name))
+            missed += [label is None for label in found]
     if not (numeric_columns or label_columns):
         raise DataError("the table has no column left to learn from beside the target and `drop`")
-    return TablePreprocessing(numeric=tuple(numeric_columns), categorical=tuple(label_columns))
+    return TablePreprocessing(
+        numeric=tuple(numeric_columns),
+        categorical=tuple(label_columns),
+        most_missing=int(missed.max()),
+    )
 
 
 def _fit_numbers(values: NDArray[np.float64], name: str) -> NumericColumn:
@@ -111,6 +122,7 @@ def _fit_labels(values: Labels, name: str) -> CategoricalColumn:
             f"column {name!r} has {len(counts)} labels, none of them in {RARE} training rows or "
             "more: there is nothing to learn from it; name it in `drop`"
         )
+    rare = counts.total() - sum(counts[label] for label in kept)
     return CategoricalColumn(
-        name=name, categories=tuple(kept), unknown=len(kept) < len(counts), missing=gaps > 0
+        name=name, categories=tuple(kept), unknown=rare >= RARE, missing=gaps > 0
     )

@@ -6,14 +6,14 @@ input does not fit. Refuses to know files, networks and how its numbers were fit
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mcdrop.data.columns import (
-    Labels,
     arrow_table,
     check_names,
     labels,
@@ -22,27 +22,46 @@ from mcdrop.data.columns import (
     record_labels,
     record_numbers,
 )
+from mcdrop.data.slots import LIMIT, CategoricalColumn, Frozen, NumericColumn, check_finite
 from mcdrop.errors import DataError
 
 __all__ = [
     "ArrayPreprocessing",
     "CategoricalColumn",
+    "Inputs",
     "NumericColumn",
     "Preprocessing",
     "TablePreprocessing",
 ]
 
-Encoded = NDArray[np.float32]
 
-_LIMIT = 1e12
-"""Greatest encoded magnitude: beyond it, sums and squares within a network may overflow."""
+@dataclass(frozen=True)
+class Inputs:
+    """Rows as a network takes them, and what they hold that training never met.
+
+    Attributes:
+        x: (B, D) float32.
+        unknown: (B, K) bool, for each of a table's K columns; (B, 0) for arrays.
+    """
+
+    x: NDArray[np.float32]
+    unknown: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def rows(self, rows: slice | NDArray[np.int64]) -> "Inputs":
+        """Some of the rows."""
+        return Inputs(self.x[rows], self.unknown[rows])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Inputs"]) -> "Inputs":
+        """Join consecutive rows; ``parts`` holds at least one."""
+        x, unknown = ([getattr(part, name) for part in parts] for name in ("x", "unknown"))
+        return cls(np.concatenate(x), np.concatenate(unknown))
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ArrayPreprocessing(_Frozen):
+class ArrayPreprocessing(Frozen):
     """Rows that are arrays of one unit, such as pixels: ``(x * scale - mean) / std``."""
 
     kind: Literal["array"] = "array"
@@ -60,7 +79,17 @@ class ArrayPreprocessing(_Frozen):
         """Width D of an encoded row."""
         return math.prod(self.shape)
 
-    def encode(self, rows: object) -> Encoded:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """None: arrays have no columns."""
+        return ()
+
+    def inspect(self, rows: object) -> Inputs:
+        """Encode raw rows, of which nothing is unknown; see `encode`."""
+        x = self.encode(rows)
+        return Inputs(x, np.zeros((len(x), 0), np.bool_))
+
+    def encode(self, rows: object) -> NDArray[np.float32]:
         """Encode raw rows.
 
         Args:
@@ -86,7 +115,7 @@ class ArrayPreprocessing(_Frozen):
             x *= self.scale
             x -= self.mean
             x /= self.std
-        _check_finite(x, limit=_LIMIT)
+        check_finite(x, limit=LIMIT)
         return x
 
     def example(self, n: int = 1) -> list[Any]:
@@ -95,70 +124,15 @@ class ArrayPreprocessing(_Frozen):
         return [[middle] * self.features for _ in range(n)]
 
 
-class NumericColumn(_Frozen):
-    """A column of numbers: standardized; a missing value becomes the training mean, 0."""
-
-    name: str
-    mean: float = Field(description="mean of the training rows, in the column's unit")
-    std: float = Field(gt=0, description="standard deviation of the training rows")
-    missing: bool = Field(
-        description="whether training rows missed the value, so that a second slot marks it"
-    )
-    minimum: float | None = Field(None, description="least value of the training rows")
-    maximum: float | None = Field(None, description="greatest value of the training rows")
-
-    @property
-    def width(self) -> int:
-        """Slots this column fills."""
-        return 1 + self.missing
-
-    def encode(self, values: NDArray[np.float64]) -> Encoded:
-        """Encode (B,) numbers, NaN where missing, to (B, width)."""
-        _check_finite(np.where(np.isnan(values), 0, values)[:, None], [self.name])
-        with np.errstate(over="ignore"):
-            slots = ((values - self.mean) / self.std)[:, None].astype(np.float32)
-        gaps = np.isnan(slots)
-        slots[gaps] = 0
-        _check_finite(slots, [self.name], _LIMIT)
-        return np.hstack([slots, gaps.astype(np.float32)]) if self.missing else slots
-
-
-class CategoricalColumn(_Frozen):
-    """A column of labels: one slot each, and one for the unknown and one for the missing.
-
-    A slot that no training row fills would reach the network through weights that were never
-    trained. So the last two exist only if training rows fill them; without its slot, an unknown
-    or missing label is a row of zeros.
-    """
-
-    name: str
-    categories: tuple[str, ...] = Field(min_length=1, description="labels that have a slot")
-    unknown: bool = Field(description="whether labels too rare for a slot trained the unknown one")
-    missing: bool = Field(description="whether training rows missed the label")
-
-    @property
-    def width(self) -> int:
-        """Slots this column fills."""
-        return len(self.categories) + self.unknown + self.missing
-
-    def encode(self, values: Labels) -> Encoded:
-        """Encode B labels, None where missing, to (B, width)."""
-        slot: dict[str | None, int] = {label: i for i, label in enumerate(self.categories)}
-        unknown = len(self.categories) if self.unknown else -1
-        slot[None] = self.width - 1 if self.missing else -1
-        filled = np.array([slot.get(value, unknown) for value in values], dtype=np.int64)  # (B,)
-        hot = np.zeros((len(filled), self.width), dtype=np.float32)
-        known = np.flatnonzero(filled >= 0)
-        hot[known, filled[known]] = 1
-        return hot
-
-
-class TablePreprocessing(_Frozen):
+class TablePreprocessing(Frozen):
     """Rows of named columns: numbers are standardized, labels one-hot."""
 
     kind: Literal["table"] = "table"
     numeric: tuple[NumericColumn, ...]
     categorical: tuple[CategoricalColumn, ...]
+    most_missing: int | None = Field(
+        None, ge=0, description="most values that a training row missed; None: not counted"
+    )
 
     @property
     def features(self) -> int:
@@ -170,8 +144,16 @@ class TablePreprocessing(_Frozen):
         """Names of the columns: the numeric ones, then the categorical ones."""
         return tuple([c.name for c in self.numeric] + [c.name for c in self.categorical])
 
-    def encode(self, rows: object) -> Encoded:
-        """Encode raw rows.
+    def encode(self, rows: object) -> NDArray[np.float32]:
+        """The rows (B, D) of `inspect` alone."""
+        return self.inspect(rows).x
+
+    def inspect(self, rows: object) -> Inputs:
+        """Encode raw rows, and find what training never met.
+
+        Unknown are a missing value where no training row missed one, and a label that training
+        left no slot for. So are all that a row misses, where it misses more values than any
+        training row: each gap is known, but not all of them at once.
 
         Args:
             rows: an Arrow table or record batch (or a data frame that speaks Arrow) with the
@@ -180,15 +162,21 @@ class TablePreprocessing(_Frozen):
                 numbers, in which NaN is a missing value.
 
         Returns:
-            (B, D) float32: the numeric columns' slots, then the categorical columns'.
+            x (B, D): the numeric columns' slots, then the categorical columns'; unknown (B, K),
+            by `columns`.
 
         Raises:
             DataError: a column is unknown or missing, or a value does not fit its column.
         """
         values = self._values(rows)
-        numeric = [column.encode(values[column.name]) for column in self.numeric]
-        categorical = [column.encode(values[column.name]) for column in self.categorical]
-        return np.hstack(numeric + categorical)  # (B, D)
+        columns: tuple[Any, ...] = (*self.numeric, *self.categorical)
+        cells = [column.inspect(values[column.name]) for column in columns]
+        unknown = np.column_stack([flags for _, flags in cells])  # (B, K)
+        if self.most_missing is not None:
+            marks = [slots[:, -1] * c.missing for c, (slots, _) in zip(columns, cells, strict=True)]
+            missed = np.column_stack(marks) > 0  # (B, K)
+            unknown |= missed & (missed.sum(axis=1, keepdims=True) > self.most_missing)
+        return Inputs(np.hstack([slots for slots, _ in cells]), unknown)  # (B, D), (B, K)
 
     def example(self, n: int = 1) -> list[Any]:
         """``n`` valid raw rows as records: means, and each column's first label."""
@@ -254,19 +242,3 @@ def _records(rows: Sequence[Any], known: Collection[str]) -> Sequence[Mapping[st
         if not record.keys() <= set(known):
             check_names(record, known, f"row {row}")
     return rows
-
-
-def _check_finite(
-    values: NDArray[Any],
-    names: Sequence[str] | None = None,
-    limit: float = np.finfo(np.float64).max,
-) -> None:
-    """Raise where (B, D) ``values`` hold NaN or exceed ``limit``; name columns or give places."""
-    if not values.size or (values.min() >= -limit and values.max() <= limit):  # False for NaN
-        return
-    row, column = (int(i) for i in np.argwhere(~(np.abs(values) <= limit))[0])
-    name = repr(names[column]) if names else column
-    raise DataError(
-        f"row {row}, column {name}: NaN, infinity or a number too large, wanted a finite number "
-        "(rows count from 0)"
-    )

@@ -18,7 +18,12 @@ from numpy.typing import NDArray
 from mcdrop.data.files import Block
 from mcdrop.data.fitting import fit_array, fit_table
 from mcdrop.data.images import CLASSES, Images, digits, idx_images
-from mcdrop.data.preprocessing import ArrayPreprocessing, Preprocessing, TablePreprocessing
+from mcdrop.data.preprocessing import (
+    ArrayPreprocessing,
+    Inputs,
+    Preprocessing,
+    TablePreprocessing,
+)
 from mcdrop.data.splits import Places, hold_out, part_rows
 from mcdrop.data.synthetic import make
 from mcdrop.data.truth import class_indices, class_labels, outputs, read_labeled
@@ -37,10 +42,12 @@ class Split:
         x: (B, D) float32, as the network takes them.
         y: (B,) int64, the index of each row's class; or (B, outputs) float64, in the targets' own
             units.
+        unknown: (B, K) bool, which of a table's columns hold what training never met; None: none.
     """
 
     x: NDArray[np.float32]
     y: NDArray[Any]
+    unknown: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.x)
@@ -105,10 +112,14 @@ def load_dataset(recipe: Recipe, data_root: Path | None = None, base: Path = Pat
     source = _read(recipe, data_root, base)
     places = _places(recipe, source)
     preprocessing = source.fit(_take(source.rows, places["train"]))
-    x = _encode(preprocessing, source.rows)  # all at once, so that errors name the file's rows
-    parts = {part: Split(x[rows], source.y[rows]) for part, rows in places.items()}
+    # All at once, so that errors name the file's rows.
+    found = _inspect(preprocessing, source.rows)
+    parts = {
+        part: Split(found.x[at], source.y[at], found.unknown[at]) for part, at in places.items()
+    }
     for part, (rows, y) in source.held.items():
-        parts[part] = Split(_encode(preprocessing, rows), y)
+        found = _inspect(preprocessing, rows)
+        parts[part] = Split(found.x, y, found.unknown)
     return Dataset(
         **parts,
         preprocessing=preprocessing,
@@ -242,11 +253,10 @@ def _fit_span(
     return fit_array(rows, minimum=minimum, maximum=maximum, mean=mean, std=std)
 
 
-def _encode(preprocessing: Preprocessing, rows: Any) -> NDArray[np.float32]:
+def _inspect(preprocessing: Preprocessing, rows: Any) -> Inputs:
     if isinstance(preprocessing, TablePreprocessing):
-        there = [name for name in preprocessing.columns if name in rows.column_names]
-        return preprocessing.encode(rows.select(there))
-    return preprocessing.encode(rows)
+        rows = rows.select([name for name in preprocessing.columns if name in rows.column_names])
+    return preprocessing.inspect(rows)
 
 
 def _take(rows: Block, places: Places) -> Block:

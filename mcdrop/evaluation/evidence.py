@@ -62,18 +62,20 @@ def gather(
     Raises:
         InputError: rows do not fit the model, or samples or seed is out of bounds.
     """
-    encode, apply = predictor.card.preprocessing.encode, predictor.reference.apply
-    x = encode(rows.raw)
-    served = apply(predictor.evaluate(x, samples, seed))
+    inspect, apply = predictor.card.preprocessing.inspect, predictor.reference.apply
+    known = inspect(rows.raw)
+    served = apply(predictor.evaluate(known.x, samples, seed), unknown=known.unknown)
     strange_x = strange_served = None
     if strange is not None:
-        strange_x = encode(strange.raw)
-        strange_served = apply(predictor.evaluate(strange_x, samples, seed))
+        other = inspect(strange.raw)
+        strange_x = other.x
+        statistics = predictor.evaluate(strange_x, samples, seed)
+        strange_served = apply(statistics, unknown=other.unknown)
     return Evidence(
         predictor,
         rows,
-        x,
-        _uncorrected(predictor, served.samples, seed).predict(x),
+        known.x,
+        _uncorrected(predictor, served.samples, seed).predict(known.x),
         served,
         strange,
         strange_x,

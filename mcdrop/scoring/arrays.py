@@ -42,7 +42,7 @@ class _Array:
 
     def _raw(self, x: Array, kept: pa.Table, first: int) -> Raw:
         places = np.arange(first, first + len(x))
-        return Raw(x, self.selection.encode, carried(kept, places, self.file.name))
+        return Raw(x, self.selection.inspect, carried(kept, places, self.file.name))
 
 
 class NpySource(_Array):

@@ -47,7 +47,7 @@ class _Batches:
         for table in recut(batches, CHUNK):
             kept = table.select(list(self.selection.kept))
             places = np.arange(first, first + len(table))
-            yield Raw(table, self.selection.encode, carried(kept, places, self.file.name))
+            yield Raw(table, self.selection.inspect, carried(kept, places, self.file.name))
             first += len(table)
 
 

@@ -10,19 +10,21 @@ the target's unit squared. A classification has
 | `total`, `aleatoric`, `epistemic` | double | entropy of the mean, mean entropy, the difference |
 | `total_variance`, `aleatoric_variance`, `epistemic_variance` | double | the same by variances |
 | `novelty` | double | share of calibration rows with less epistemic uncertainty |
-| `abstain` | bool | whether the confidence is too low for the risk asked |
+| `abstain` | bool | whether the confidence is too low for the risk asked, or a value `unknown` |
 | `prediction_set` | list of string | labels of the conformal set; in CSV, parted by a bar |
 | `agrees` | bool | whether the answers with and without dropout coincide |
 | `deterministic_prediction` | string | the answer without dropout |
+| `unknown` | list of string | of a table: columns that hold what training never met |
 | `probability_<class>`, `std_<class>` | double | mean and standard deviation over passes |
 | `deterministic_probability_<class>` | double | the network's own |
 | `mc_error_<class>`, `total_mc_error`, `epistemic_mc_error` | double | on request |
 
-and a regression, each but `novelty` with `_<target>` behind it where there are several targets,
+and a regression, each but the first two with `_<target>` behind it where there are several targets,
 
 | column | type | |
 |---|---|---|
 | `novelty` | double | as above |
+| `unknown` | list of string | as above |
 | `mean`, `std` | double | of the prediction, in the target's unit |
 | `lower`, `upper` | double | ends of the conformal interval |
 | `confidence` | double | max(0, 1 - total / variance of the training target) |
@@ -40,10 +42,14 @@ from numpy.typing import NDArray
 from mcdrop.card import Card
 from mcdrop.predictions import ClassPredictions, Predictions, ValuePredictions
 
-__all__ = ["columns", "schema"]
+__all__ = ["BY_CLASS", "columns", "schema"]
+
+BY_CLASS = ("probability", "std", "deterministic_probability", "mc_error")
+"""What there is a column of for each class, ``<this>_<class>``; the last on request."""
 
 _TEXTS = {"prediction", "deterministic_prediction"}
 _TRUTHS = {"abstain", "agrees"}
+_LISTS = {"prediction_set", "unknown"}
 
 
 def columns(answers: Predictions, card: Card, *, mc_error: bool = False) -> dict[str, Any]:
@@ -55,19 +61,23 @@ def columns(answers: Predictions, card: Card, *, mc_error: bool = False) -> dict
         mc_error: whether to add Monte Carlo standard errors.
     """
     if isinstance(answers, ValuePredictions):
-        return _regression(answers, card.targets, mc_error=mc_error)
-    return _classification(answers, card.classes, mc_error=mc_error)
+        found = _regression(answers, card.targets, mc_error=mc_error)
+    else:
+        found = _classification(answers, card.classes, mc_error=mc_error)
+    if names := card.preprocessing.columns:
+        found["unknown"] = _lists(answers.unknown, pa.array(names, pa.string()))
+    return {name: found[name] for name in schema(card, mc_error=mc_error).names}
 
 
 def schema(card: Card, *, mc_error: bool = False) -> pa.Schema:
     """Names and types of what `columns` gives, known before there is any answer."""
     if card.task == "regression":
-        names = _names(card.targets, mc_error=mc_error)
-        return pa.schema([("novelty", pa.float64()), *((name, pa.float64()) for name in names)])
-    fields = [(name, _type(name)) for name in _ROW]
-    fields += [(f"{key}_{c}", pa.float64()) for key in _BY_CLASS for c in card.classes]
+        names = ("novelty", "unknown", *_names(card.targets, mc_error=mc_error))
+        return pa.schema([(name, _type(name)) for name in names if _has(card, name)])
+    fields = [(name, _type(name)) for name in (*_ROW, "unknown") if _has(card, name)]
+    keys = BY_CLASS if mc_error else BY_CLASS[:-1]
+    fields += [(f"{key}_{c}", pa.float64()) for key in keys for c in card.classes]
     if mc_error:
-        fields += [(f"mc_error_{c}", pa.float64()) for c in card.classes]
         fields += [("total_mc_error", pa.float64()), ("epistemic_mc_error", pa.float64())]
     return pa.schema(fields)
 
@@ -77,15 +87,18 @@ _ROW = (
     *("total_variance", "aleatoric_variance", "epistemic_variance"),
     *("novelty", "abstain", "prediction_set", "agrees", "deterministic_prediction"),
 )
-_BY_CLASS = ("probability", "std", "deterministic_probability")
 _BY_TARGET = (
     *("mean", "std", "lower", "upper", "confidence"),
     *("total", "aleatoric", "epistemic", "deterministic"),
 )
 
 
+def _has(card: Card, name: str) -> bool:
+    return name != "unknown" or bool(card.preprocessing.columns)
+
+
 def _type(name: str) -> pa.DataType:
-    if name == "prediction_set":
+    if name in _LISTS:
         return pa.list_(pa.string())
     return pa.string() if name in _TEXTS else pa.bool_() if name in _TRUTHS else pa.float64()
 
@@ -96,7 +109,7 @@ def _classification(
     labels = pa.array(classes, pa.string())
     special = {
         "prediction": labels.take(pa.array(answers.prediction)),
-        "prediction_set": _sets(answers.prediction_set, labels),
+        "prediction_set": _lists(answers.prediction_set, labels),
         "deterministic_prediction": labels.take(pa.array(answers.deterministic.prediction)),
     }
     found = {name: special[name] if name in special else getattr(answers, name) for name in _ROW}
@@ -114,7 +127,7 @@ def _classification(
     return found
 
 
-def _sets(members: NDArray[np.bool_], labels: pa.Array) -> pa.Array:
+def _lists(members: NDArray[np.bool_], labels: pa.Array) -> pa.Array:
     ends = np.concatenate([[0], np.cumsum(members.sum(axis=1))])
     inside = labels.take(pa.array(np.nonzero(members)[1]))
     return pa.ListArray.from_arrays(pa.array(ends, pa.int32()), inside)

@@ -59,7 +59,7 @@ class PictureSource:
                 except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                     bad.append(Rejected(file.name, 0, f"no picture that can be read: {error}", ""))
             kept = carried(pa.table({}), np.zeros(len(names), np.int64), names)
-            yield Raw(pixels, self.selection.encode, kept, tuple(bad), lambda _row: "")
+            yield Raw(pixels, self.selection.inspect, kept, tuple(bad), lambda _row: "")
 
     def _read(self, file: File) -> NDArray[np.float32]:
         """Gray pixels (height, width): bilinear, luma (ITU-R 601), black where transparent."""

@@ -13,6 +13,7 @@ import orjson
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mcdrop.data.preprocessing import Inputs
 from mcdrop.errors import DataError
 
 __all__ = [
@@ -38,7 +39,6 @@ BLOCK = 4096
 CHUNK = 2 * BLOCK
 """Rows committed at a time: what is lost, at most, for each worker that is killed."""
 
-Floats = NDArray[np.float32]
 Value = TypeVar("Value")
 
 
@@ -65,14 +65,14 @@ class Raw:
 
     Attributes:
         rows: B rows: a table, an array or a list.
-        encoder: makes (B, D) float32 of rows, or says why not.
+        encoder: makes inputs of rows, or says why not.
         kept: the columns to carry through, `FILE` and `ROW`, of B rows.
         rejected: rows besides, which could not even be read.
         content: gives row i as text.
     """
 
     rows: Any
-    encoder: Callable[[Any], Floats]
+    encoder: Callable[[Any], Inputs]
     kept: pa.Table
     rejected: tuple[Rejected, ...] = ()
     content: Callable[[int], str] | None = None
@@ -96,9 +96,9 @@ class Raw:
 
 @dataclass(frozen=True)
 class Encoded:
-    """A block ready for the network: x (B, D) float32, and B rows of columns carried through."""
+    """A block ready for the network: B rows, and B rows of columns carried through."""
 
-    x: Floats
+    inputs: Inputs
     kept: pa.Table
     rejected: list[Rejected] = field(default_factory=list)
 
@@ -121,11 +121,12 @@ def encode(raw: Raw) -> Encoded:
     parts, bad = sift(len(raw.kept), lambda a, b: (a, b, raw.encoder(cut(raw.rows, a, b))))
     rejected = [raw.reject(row, reason) for row, reason in bad]
     if not parts:
-        return Encoded(np.empty((0, 1), np.float32), raw.kept.slice(0, 0), rejected)
+        none = Inputs(np.empty((0, 1), np.float32), np.empty((0, 0), np.bool_))
+        return Encoded(none, raw.kept.slice(0, 0), rejected)
     if not bad:
         return Encoded(parts[0][2], raw.kept, rejected)
     kept = pa.concat_tables([raw.kept.slice(a, b - a) for a, b, _ in parts])
-    return Encoded(np.concatenate([x for *_, x in parts]), kept, rejected)
+    return Encoded(Inputs.concatenate([inputs for *_, inputs in parts]), kept, rejected)
 
 
 def sift(

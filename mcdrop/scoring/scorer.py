@@ -12,6 +12,7 @@ from functools import cached_property
 import orjson
 import pyarrow as pa
 
+from mcdrop.data.preprocessing import Inputs
 from mcdrop.errors import DataError
 from mcdrop.predictor import Predictor, Samples
 from mcdrop.scoring.ahead import ahead
@@ -28,7 +29,7 @@ __all__ = ["Job", "Part", "Scorer", "Work"]
 Work = tuple[Piece, frozenset[int]]
 """A piece, and those of its chunks that are done already."""
 
-Answered = tuple[Chunk, list[tuple[Classification | Regression, pa.Table]]]
+Answered = tuple[Chunk, list[tuple[Classification | Regression, Inputs, pa.Table]]]
 
 
 @dataclass(frozen=True)
@@ -125,9 +126,9 @@ class Scorer:
             )
         job, evaluate = self._job, self._predictor.evaluate
         return chunk, [
-            (evaluate(x, job.samples, job.seed, tolerance=job.tolerance), kept)
-            for x, kept in chunk.blocks
-            if len(x)
+            (evaluate(rows.x, job.samples, job.seed, tolerance=job.tolerance), rows, kept)
+            for rows, kept in chunk.blocks
+            if len(rows)
         ]
 
     def _part(self, answered: Answered) -> Part:
@@ -135,8 +136,10 @@ class Scorer:
         job, predictor = self._job, self._predictor
         tally = Tally()
         tables = [self.schema.empty_table()]
-        for statistics, kept in answers:
-            answer = predictor.reference.apply(statistics, job.level, job.risk)
+        for statistics, rows, kept in answers:
+            answer = predictor.reference.apply(
+                statistics, job.level, job.risk, unknown=rows.unknown
+            )
             tally.add(answer)
             found = columns(answer, predictor.card, mc_error=job.mc_error)
             found |= dict(zip(kept.column_names, kept.columns, strict=True))

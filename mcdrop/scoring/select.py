@@ -7,13 +7,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from mcdrop.data.columns import is_numeric, list_names, matrix
 from mcdrop.data.files import is_list, lists
-from mcdrop.data.preprocessing import Preprocessing, TablePreprocessing
+from mcdrop.data.preprocessing import Inputs, Preprocessing, TablePreprocessing
 from mcdrop.errors import DataError
 from mcdrop.scoring.rows import FILE, ROW
 
@@ -42,14 +40,14 @@ class Selection:
         """Every column to read, once."""
         return list(dict.fromkeys((*self.inputs, *self.kept)))
 
-    def encode(self, rows: Any) -> NDArray[np.float32]:
-        """Encode rows as they were read: a table, an array or a list; (B, D).
+    def inspect(self, rows: Any) -> Inputs:
+        """Encode rows as they were read: a table, an array or a list.
 
         Raises:
             DataError: a row does not fit.
         """
         plain = self._plain(rows) if isinstance(rows, pa.Table) else rows
-        return self.preprocessing.encode(plain)
+        return self.preprocessing.inspect(plain)
 
     def _plain(self, table: pa.Table) -> Any:
         """What the preprocessing takes of a table: the table itself, or numbers (B, D)."""

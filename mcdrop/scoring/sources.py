@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from mcdrop.data.files import reading
-from mcdrop.data.preprocessing import Preprocessing
+from mcdrop.data.preprocessing import Inputs, Preprocessing
 from mcdrop.errors import DataError
 from mcdrop.scoring.arrays import NpySource, NpzSource
 from mcdrop.scoring.batches import ArrowSource, ParquetSource
@@ -75,12 +73,12 @@ class Chunk:
 
     Attributes:
         number: among all chunks.
-        blocks: encoded rows (B, D) and the columns carried through, block by block.
+        blocks: rows and the columns carried through, block by block.
         rejected: rows that cannot be answered for.
     """
 
     number: int
-    blocks: list[tuple[NDArray[np.float32], pa.Table]]
+    blocks: list[tuple[Inputs, pa.Table]]
     rejected: list[Rejected]
 
 
@@ -147,7 +145,7 @@ class Sources:
         names = self.fields.names
         return Chunk(
             number,
-            [(block.x, block.kept.select(names).cast(self.fields)) for block in done],
+            [(block.inputs, block.kept.select(names).cast(self.fields)) for block in done],
             sorted(rejected, key=lambda bad: bad.row),
         )
 

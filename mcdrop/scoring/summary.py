@@ -34,7 +34,8 @@ class Summary:
         confidences: (20,), rows by confidence, in equal bins from 0 to 1.
         agreeing: share of rows whose class is the same with and without dropout; None for a
             regression.
-        abstaining: share of rows whose confidence is too low for the risk; None for a regression.
+        abstaining: share of rows abstained from; None for a regression.
+        unknown: rows with a value that training never met.
         drift: whether the rows are as uncertain as the calibration rows; None without either, or
             where the passes were not those of the calibration: the model's T, its recipe's seed.
     """
@@ -50,6 +51,7 @@ class Summary:
     confidences: NDArray[np.int64]
     agreeing: float | None
     abstaining: float | None
+    unknown: int
     drift: Drift | None
 
 
@@ -94,6 +96,7 @@ def summarize(
         confidences=tally.confidences,
         agreeing=tally.agreeing / rows if classes else None,
         abstaining=tally.abstaining / rows if classes else None,
+        unknown=tally.unknown,
         drift=drift(tally, reference) if alike else None,
         **counts,  # type: ignore[arg-type]
     )

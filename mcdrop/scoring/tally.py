@@ -32,7 +32,8 @@ class Tally:
         rows: rows answered.
         confidence: sum of confidences, of a regression averaged over targets.
         agreeing: rows whose class is the same with and without dropout.
-        abstaining: rows whose confidence is too low for the risk asked.
+        abstaining: rows abstained from.
+        unknown: rows with a cell that training never met.
         confidences: (BINS,), rows by confidence.
         novelties: (PERCENTILES + 1,), rows by novelty, rounded down to a thousandth.
     """
@@ -41,6 +42,7 @@ class Tally:
     confidence: float = 0.0
     agreeing: int = 0
     abstaining: int = 0
+    unknown: int = 0
     confidences: Counts = field(default_factory=lambda: np.zeros(BINS, np.int64))
     novelties: Counts = field(default_factory=lambda: np.zeros(PERCENTILES + 1, np.int64))
 
@@ -54,6 +56,7 @@ class Tally:
         # A novelty is k / n; the little more keeps k / n from falling below itself.
         ranks = np.floor(answers.novelty * PERCENTILES + 1e-9).astype(np.int64)
         self.novelties += np.bincount(ranks, minlength=PERCENTILES + 1)
+        self.unknown += int(answers.unknown.any(axis=1).sum())
         if isinstance(answers, ClassPredictions):
             self.agreeing += int(answers.agrees.sum())
             self.abstaining += int(answers.abstain.sum())

@@ -62,7 +62,7 @@ class TextSource(ABC):
         places = np.delete(np.arange(run.rows), [row for row, _ in bad])
         yield Raw(
             rows,
-            self.selection.encode,
+            self.selection.inspect,
             carried(kept, places + first, self.file.name),
             tuple(Rejected(self.file.name, first + row, why, text(row)) for row, why in bad),
             lambda i: text(int(places[i])),

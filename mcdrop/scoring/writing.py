@@ -135,7 +135,7 @@ def _open(path: Path, schema: pa.Schema, kind: Format) -> Any:
     if kind == "parquet":
         texts = [f.name for f in schema if pa.types.is_string(f.type)]
         # Numbers hardly ever come twice: a dictionary of them is made in vain.
-        dictionary = [*texts, "prediction_set.list.element"]
+        dictionary = [*texts, "prediction_set.list.element", "unknown.list.element"]
         return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=dictionary)
     if kind == "arrow":
         return pa.ipc.new_file(str(path), schema)

@@ -39,10 +39,11 @@ def validate(asks: Sequence[Ask], predictor: Predictor) -> list[Job]:
     samples = [_check(ask, predictor) for ask in asks]
     rows = [_rows(ask, predictor.card) for ask in asks]
     step, jobs, start = predictor.card.preprocessing, [], 0
-    x = step.encode(rows[0] if len(rows) == 1 else np.concatenate(rows))
+    found = step.inspect(rows[0] if len(rows) == 1 else np.concatenate(rows))
     for ask, part, count in zip(asks, rows, samples, strict=True):
         end = start + len(part)
-        jobs.append(Job(ask, predictor, x[start:end], count))
+        own = found.rows(slice(start, end))
+        jobs.append(Job(ask, predictor, own.x, count, own.unknown))
         start = end
     return jobs
 
@@ -80,8 +81,9 @@ def settle(job: Job, x: NDArray[np.float32]) -> Statistics:
 
 def conclude(jobs: Sequence[Job], statistics: Statistics) -> Predictions:
     """What statistics of the rows of jobs of one key and layout are worth, by calibration."""
-    ask = jobs[0].ask
-    return jobs[0].predictor.reference.apply(statistics, ask.level, ask.risk)
+    ask, parts = jobs[0].ask, [job.unknown for job in jobs if job.unknown is not None]
+    unknown = np.concatenate(parts) if parts else None
+    return jobs[0].predictor.reference.apply(statistics, ask.level, ask.risk, unknown=unknown)
 
 
 def encode(

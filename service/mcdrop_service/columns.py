@@ -75,6 +75,13 @@ def _sets(found: ClassPredictions, card: Card) -> list[list[str]]:
     ]
 
 
+def _unknown(found: Predictions, card: Card) -> list[list[str]]:
+    lists: list[list[str]] = [[] for _ in range(len(found))]
+    for row, column in np.argwhere(found.unknown).tolist():
+        lists[row].append(card.preprocessing.columns[column])
+    return lists
+
+
 def _variances(found: ClassPredictions, _card: Card) -> list[dict[str, float]]:
     parts = ("total", "aleatoric", "epistemic")
     return _rows_of({name: _finite(getattr(found, f"{name}_variance")) for name in parts})
@@ -108,6 +115,7 @@ _CLASS_COLUMNS: dict[str, Column] = {
     "agrees": _number("agrees"),
     "abstain": _number("abstain"),
     "novelty": _number("novelty"),
+    "unknown": _unknown,
     "prediction_set": _sets,
     "total": _number("total"),
     "aleatoric": _number("aleatoric"),
@@ -124,6 +132,7 @@ _VALUE_COLUMNS: dict[str, Column] = {
     "std": _by_target("std"),
     "interval": _intervals,
     "novelty": _number("novelty"),
+    "unknown": _unknown,
     "confidence": _by_target("confidence"),
     "total": _by_target("total"),
     "aleatoric": _by_target("aleatoric"),

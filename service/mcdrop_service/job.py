@@ -22,12 +22,16 @@ Key = tuple[Predictor, int, int]
 
 @dataclass(frozen=True)
 class Job:
-    """An ask that can be answered: encoded rows (B, D), and who is to answer them how."""
+    """An ask that can be answered: encoded rows (B, D), and who is to answer them how.
+
+    ``unknown``, (B, K), says which of a table's columns hold what training never met.
+    """
 
     ask: Ask
     predictor: Predictor
     x: NDArray[np.float32]
     samples: int
+    unknown: NDArray[np.bool_] | None = None
 
     @property
     def key(self) -> Key:

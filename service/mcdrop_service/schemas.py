@@ -24,7 +24,15 @@ __all__ = [
     "Variances",
 ]
 
-_NOVELTY = "share of calibration rows whose epistemic uncertainty is below this row's"
+_NOVELTY = (
+    "share of calibration rows whose epistemic uncertainty is below this row's; a row with "
+    "`unknown` columns ranks above every row without"
+)
+_UNKNOWN = (
+    "columns of a record that hold what training never met: a label it did not learn, or no value "
+    "where no training row missed it; or all that are missing, where no training row missed so "
+    "many. The rest of the answer takes them for average, and is not to be trusted."
+)
 
 PerClass = dict[str, FiniteFloat]
 PerTarget = dict[str, FiniteFloat]
@@ -68,9 +76,11 @@ class ClassificationRow(BaseModel):
     )
     agrees: bool = Field(description="whether the answers with and without dropout coincide")
     abstain: bool = Field(
-        description="whether the confidence is too low for answered rows to stay within `risk`"
+        description="whether the confidence is too low for answered rows to stay within `risk`, or "
+        "a column is `unknown`"
     )
     novelty: FiniteFloat = Field(description=_NOVELTY)
+    unknown: list[str] = Field(description=_UNKNOWN)
     prediction_set: list[str] = Field(
         description="classes that hold the true one with probability `level` (split conformal)"
     )
@@ -118,6 +128,7 @@ class RegressionRow(BaseModel):
         description="conformal interval; null where calibration rows are too few for `level`"
     )
     novelty: FiniteFloat = Field(description=_NOVELTY)
+    unknown: list[str] = Field(description=_UNKNOWN)
     confidence: PerTarget = Field(
         description="1 - total / variance of the training target, at least 0"
     )
@@ -161,6 +172,7 @@ class Classification(_Answer):
                         "agrees": True,
                         "abstain": False,
                         "novelty": 0.83,
+                        "unknown": [],
                         "prediction_set": ["cat", "dog"],
                         "total": 0.5,
                         "aleatoric": 0.42,
@@ -203,7 +215,9 @@ class Column(BaseModel):
     name: str
     kind: Literal["number", "category"]
     categories: list[str] | None = Field(
-        default=None, description="known categories; any other text is treated as unknown"
+        default=None,
+        description="categories that were learned; any other is `unknown`, or, where training had "
+        "enough rare ones, taken for one of these",
     )
     minimum: FiniteFloat | None = Field(
         default=None,

@@ -26,7 +26,10 @@ HEADER = "inference-header-content-length"
 
 
 class _Output(NamedTuple):
-    """An output tensor: a value a row, or one for each of C classes or targets."""
+    """An output tensor: a value a row, or one for each of C classes or targets.
+
+    ``unknown`` alone has one for each of a table's K columns, in the order of the input tensors.
+    """
 
     datatype: str
     wide: bool
@@ -81,8 +84,16 @@ _VALUES: Mapping[str, _Output] = {
 }
 
 
+_COLUMNS: Mapping[str, _Output] = {"unknown": _flag("unknown", wide=True)}
+
+
 def _outputs(card: Card) -> Mapping[str, _Output]:
-    return _CLASSES if card.task == "classification" else _VALUES
+    own = _CLASSES if card.task == "classification" else _VALUES
+    return {**own, **_COLUMNS} if card.preprocessing.columns else own
+
+
+def _width(card: Card, name: str) -> int:
+    return len(card.preprocessing.columns) if name in _COLUMNS else card.out_features
 
 
 def output_names(card: Card) -> tuple[str, ...]:
@@ -104,7 +115,7 @@ def describe(card: Card, versions: Sequence[int]) -> dict[str, Any]:
         "platform": "mcdrop",
         "inputs": inputs,
         "outputs": [
-            _tensor(name, output.datatype, [-1, card.out_features] if output.wide else [-1])
+            _tensor(name, output.datatype, [-1, _width(card, name)] if output.wide else [-1])
             for name, output in _outputs(card).items()
         ],
         "parameters": {

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mcdrop.calibration import row_epistemic
+from mcdrop.calibration import row_strangeness
 from mcdrop.predictions import Predictions
 from mcdrop_service.job import Job
 
@@ -39,10 +39,10 @@ class Windows:
         """Take the answers of jobs of one model, in a worker."""
         card = jobs[0].predictor.card
         if found.samples == card.samples and jobs[0].ask.seed == card.recipe.seed:
-            self.add(card.name, card.version, row_epistemic(found))
+            self.add(card.name, card.version, row_strangeness(found, found.unknown))
 
     def add(self, model: str, version: int, values: NDArray[np.float64]) -> None:
-        """Take the epistemic uncertainty of rows, (B,)."""
+        """Take what rows are ranked by, (B,): their epistemic uncertainty, for the most part."""
         ring = self._rings.get((model, version))
         if ring is None:
             ring = self._rings[model, version] = self._open(model, version)

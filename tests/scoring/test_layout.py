@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -56,13 +57,34 @@ def values(targets: int) -> ValuePredictions:
     ones = np.ones_like(mean)
     return ValuePredictions(
         lower=mean - 4, upper=mean + 4, novelty=np.full(4, 0.25), level=0.9,
+        unknown=np.array([[False, True], [False, False], [True, True], [False, False]]),
         mean=mean, epistemic=ones, aleatoric=3 * ones, target_variance=16 * ones,
         mc_error=ones / 10, deterministic=DeterministicOutputs(mean + 0.5), samples=7,
     )  # fmt: skip
 
 
+def card_of(
+    targets: tuple[str, ...] = (), classes: tuple[str, ...] = (), inputs: tuple[str, ...] = ()
+) -> Any:
+    return SimpleNamespace(
+        task="classification" if classes else "regression",
+        targets=targets,
+        classes=classes,
+        preprocessing=SimpleNamespace(columns=inputs),
+    )
+
+
+def test_a_model_of_a_table_says_which_columns_training_never_met() -> None:
+    for targets in (("y",), ("a", "b")):
+        card = card_of(targets=targets, inputs=("age", "job"))
+        found = columns(values(len(targets)), card)
+        assert list(found)[:2] == schema(card).names[:2] == ["novelty", "unknown"]
+        assert found["unknown"].type == schema(card).field("unknown").type
+        assert found["unknown"].to_pylist() == [["job"], [], ["age", "job"], []]
+
+
 def test_a_regression_has_columns_of_its_own() -> None:
-    card = SimpleNamespace(task="regression", targets=("y",), classes=())
+    card = card_of(targets=("y",))
     found = columns(values(1), card, mc_error=True)
     assert list(found) == schema(card, mc_error=True).names
     assert {name: column[1] for name, column in found.items()} == {
@@ -73,7 +95,7 @@ def test_a_regression_has_columns_of_its_own() -> None:
 
 
 def test_several_targets_are_told_apart_by_name() -> None:
-    card = SimpleNamespace(task="regression", targets=("a", "b"), classes=())
+    card = card_of(targets=("a", "b"))
     found = columns(values(2), card)
     assert list(found) == schema(card).names
     assert len(found) == 19
@@ -83,8 +105,8 @@ def test_several_targets_are_told_apart_by_name() -> None:
 def test_the_documentation_names_every_column() -> None:
     page = (Path(__file__).parent.parent.parent / "docs" / "scoring.md").read_text()
     cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
-    classes = SimpleNamespace(task="classification", targets=(), classes=("<class>",))
-    values = SimpleNamespace(task="regression", targets=("y",), classes=())
+    classes = card_of(classes=("<class>",), inputs=("age",))
+    values = card_of(targets=("y",), inputs=("age",))
     told = [name for cell in cells for name in cell.replace("`", "").replace(",", " ").split()]
     for card in (classes, values):
         names = schema(card, mc_error=True).names

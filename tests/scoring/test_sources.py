@@ -34,7 +34,7 @@ def read(path, preprocessing=IMAGE, keep=(), skip=()):
 def joined(chunks):
     blocks = [block for chunk in chunks for block in chunk.blocks if len(block[0])]
     kept = [table for _, table in blocks]
-    return np.concatenate([x for x, _ in blocks]), pa.concat_tables(kept).to_pydict()
+    return np.concatenate([rows.x for rows, _ in blocks]), pa.concat_tables(kept).to_pydict()
 
 
 @pytest.fixture
@@ -58,12 +58,12 @@ def test_chunks_are_exact_in_order_and_complete(name, tmp_path, small, rows) -> 
     found, kept = joined(chunks)
     np.testing.assert_array_equal(found, IMAGE.encode(x))
     assert kept == {"_row": list(range(rows)), "_file": [str(path)] * rows}
-    assert all(len(x) <= 3 for chunk in chunks for x, _ in chunk.blocks)
+    assert all(len(rows) <= 3 for chunk in chunks for rows, _ in chunk.blocks)
     again = read(path, skip=range(0, len(chunks), 2))
     assert [chunk.number for chunk in again] == list(range(1, len(chunks), 2))
     for chunk in again:
         for (one, _), (other, _) in zip(chunk.blocks, chunks[chunk.number].blocks, strict=True):
-            np.testing.assert_array_equal(one, other)
+            np.testing.assert_array_equal(one.x, other.x)
 
 
 def test_a_folder_is_its_files_in_order_of_their_names(tmp_path, small) -> None:

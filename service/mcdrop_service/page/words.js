@@ -16,7 +16,8 @@ export function describeClass(answer, row) {
 }
 
 /** Where the doubt comes from, if there is any to speak of. */
-function describeDoubt({ confidence, aleatoric, epistemic }) {
+function describeDoubt({ confidence, aleatoric, epistemic, unknown }) {
+  if (unknown.length) return "But they cannot know what training never met.";
   if (confidence > 0.9) return "There is little doubt.";
   if (epistemic > aleatoric) return "Most of the doubt is the model's: it has not seen the like.";
   if (epistemic > 0.5 * aleatoric) return "Both the input and the model give cause for doubt.";
@@ -26,6 +27,7 @@ function describeDoubt({ confidence, aleatoric, epistemic }) {
 /** Whether the model would rather not answer, and what that means. */
 export function describeAbstention(answer, row) {
   const risk = share(answer.risk);
+  if (row.unknown.length) return "What training never met cannot be judged.";
   return row.abstain
     ? `Answering when this unsure would let errors exceed ${risk}.`
     : `Of its answers to rows like the known ones, at most ${risk} are wrong.`;
@@ -41,7 +43,9 @@ export function describeSet(answer, row) {
 
 /** How new the row is. */
 export const describeNovelty = (row) =>
-  `The passes disagree more than on ${percent(row.novelty, 0)} of known rows.`;
+  row.unknown.length
+    ? `Training never met such a value of ${list(row.unknown)}.`
+    : `The passes disagree more than on ${percent(row.novelty, 0)} of known rows.`;
 
 /** The whole of a regression, for one target. */
 export function describeValue(answer, row, target) {
@@ -51,6 +55,7 @@ export function describeValue(answer, row, target) {
     ? `With ${share(answer.level)} probability, the true value lies between ${plain(ends.lower)} `
       + `and ${plain(ends.upper)}.`
     : `There are too few calibration rows for an interval at ${share(answer.level)}.`;
+  if (row.unknown.length) return "Training never met such a row: nothing here is to be trusted.";
   const from = model > data
     ? "Most of the doubt is the model's: it has not seen the like."
     : "Most of the doubt is noise in the data, which more data would not remove.";
