@@ -120,12 +120,14 @@ def children(session: int) -> dict[int, str]:
     found = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if int((folder / "stat").read_text().rsplit(")", 1)[1].split()[3]) == session:
+            state, _, _, own, *_ = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+            threads = len(list((folder / "task").iterdir()))  # a dead leader's hold its files
+            if int(own) == session and (state not in "ZX" or threads > 1):
                 found[int(folder.name)] = (folder / "cmdline").read_text()
         except (FileNotFoundError, ProcessLookupError):
             continue
     found.pop(session, None)
-    return {pid: line for pid, line in found.items() if line}
+    return found
 
 
 def worker_of(session: int) -> int:

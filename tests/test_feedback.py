@@ -14,8 +14,7 @@ from mcdrop_service.ask import Ask
 from mcdrop_service.assessment import assess, tell_level
 from mcdrop_service.feedback import ADAPTED, Keeper, Ledger
 from mcdrop_service.job import Job
-from tests.models import random_pixels, save_random_classifier
-from tests.test_service import SIZES, save_table_model
+from tests.models import SIZES, random_pixels, save_random_classifier, save_table_model
 
 
 @pytest.fixture(scope="module")

@@ -16,8 +16,7 @@ import mcdrop
 from mcdrop_service import metrics, tally
 from mcdrop_service.ask import Ask
 from mcdrop_service.job import Job
-from tests.models import random_pixels, save_random_classifier
-from tests.test_service import SIZES, save_table_model
+from tests.models import SIZES, random_pixels, save_random_classifier, save_table_model
 
 # Metrics are the process's: what is to be counted exactly is counted in one of its own.
 PROGRAM = textwrap.dedent(

@@ -11,9 +11,8 @@ from hypothesis.errors import Unsatisfiable
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 
-from tests.models import save_random_classifier
+from tests.models import PEOPLE, SIZES, save_random_classifier, save_table_model
 from tests.serving import serving
-from tests.test_service import PEOPLE, SIZES, save_table_model
 
 
 @pytest.fixture(scope="module")

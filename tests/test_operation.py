@@ -18,9 +18,8 @@ from mcdrop.drift import compare
 from mcdrop.errors import InputError, RepositoryError, ServiceError
 from mcdrop.predictions import ClassPredictions, ValuePredictions
 from mcdrop_service.keys import make
-from tests.models import random_pixels, save_random_classifier
+from tests.models import PEOPLE, SIZES, random_pixels, save_random_classifier, save_table_model
 from tests.serving import serving
-from tests.test_service import PEOPLE, SIZES, save_table_model
 
 PIXELS = random_pixels(3)
 KEY, LINE = make("alice")

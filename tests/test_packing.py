@@ -12,8 +12,7 @@ import mcdrop
 from mcdrop.errors import InputError
 from mcdrop.packing import pack, unpack
 from mcdrop.predictions import Predictions
-from tests.models import random_pixels, save_random_classifier
-from tests.test_service import SIZES, save_table_model
+from tests.models import SIZES, random_pixels, save_random_classifier, save_table_model
 
 
 def assert_same(one: Predictions, two: Predictions) -> None:

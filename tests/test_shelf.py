@@ -1,20 +1,17 @@
 """Versions come, go and break on disk; what is served changes only for one that can answer."""
 
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import safetensors.torch
 
 from mcdrop.errors import RepositoryError
 from mcdrop_service import shelf as module
 from mcdrop_service.ask import RefusedError
 from mcdrop_service.shelf import LoadingError, Shelf, unloaded
-from tests.models import save_random_classifier
+from tests.models import save_random_classifier, sicken
 
 
 @pytest.fixture(autouse=True)
@@ -42,16 +39,6 @@ def find(shelf: Shelf, model: str | None, version: int | None = None) -> int:
     except LoadingError as loading:
         loading.done.result(10)
         return shelf.find(model, version).card.version
-
-
-def sicken(folder: Path) -> None:
-    """Make weights NaN: the version loads, and then fails on every row."""
-    weights = safetensors.torch.load_file(folder / "model.safetensors")
-    content = safetensors.torch.save({key: w * float("nan") for key, w in weights.items()})
-    (folder / "model.safetensors").write_bytes(content)
-    card = json.loads((folder / "card.json").read_text())
-    card["weights_sha256"] = hashlib.sha256(content).hexdigest()
-    (folder / "card.json").write_text(json.dumps(card))
 
 
 def test_the_latest_is_served_and_others_are_loaded_when_asked_for(tmp_path: Path) -> None:

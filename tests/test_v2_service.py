@@ -14,9 +14,8 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 import mcdrop
-from tests.models import random_pixels, save_random_classifier
+from tests.models import random_pixels, save_models, save_random_classifier
 from tests.serving import serving
-from tests.test_service import save_models
 
 PIXELS = random_pixels(3)
 

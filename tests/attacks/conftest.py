@@ -10,9 +10,8 @@ import pytest
 
 import mcdrop
 from mcdrop_service.keys import make
-from tests.models import random_pixels, save_random_classifier
+from tests.models import PEOPLE, random_pixels, save_random_classifier, save_table_model
 from tests.serving import children, running, wait_for
-from tests.test_service import PEOPLE, save_table_model
 
 PIXELS = random_pixels(2)
 KEY, LINE = make("attacker")

@@ -1,0 +1,1 @@
+"""A real server over HTTP: its answers, its refusals, its life."""
