@@ -20,7 +20,7 @@ from mcdrop_service.spans import Spans, Stamp, TracedBackend
 from mcdrop_service.worker import Worker, as_it_is
 from tests.models import random_pixels, save_random_classifier
 from tests.serving import serving
-from tests.test_worker import ask, run
+from tests.worker.working import ask, run
 
 PIXELS = random_pixels(6)
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

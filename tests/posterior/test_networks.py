@@ -12,10 +12,7 @@ from mcdrop.masks import balanced_masks
 from mcdrop.posterior import Posterior
 from mcdrop.uncertainty import summarize_classes
 from tests.oracle import masked_loop, rows, softmax
-from tests.posterior.comparing import (
-    largest_z,
-    threshold,
-)
+from tests.posterior.comparing import largest_z, threshold
 
 
 def every_kind():

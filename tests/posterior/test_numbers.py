@@ -10,9 +10,7 @@ from torch import nn
 from mcdrop.masks import balanced_masks
 from mcdrop.posterior import Posterior
 from tests.oracle import masked_loop, mlp, rows, softmax
-from tests.posterior.comparing import (
-    CLASSIFIER,
-)
+from tests.posterior.comparing import CLASSIFIER
 
 
 def test_without_dropout_there_is_no_epistemic_uncertainty():

@@ -13,9 +13,7 @@ from torch import nn
 
 from mcdrop.posterior import Posterior
 from tests.oracle import mlp, rows
-from tests.posterior.comparing import (
-    CLASSIFIER,
-)
+from tests.posterior.comparing import CLASSIFIER
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,0 +1,1 @@
+"""The short way into the service, and the long one beside it."""

@@ -1,0 +1,1 @@
+"""A worker and a backend: coalescing, isolation, deadlines, retries."""
