@@ -57,16 +57,34 @@ def unroll(network: nn.Module, leaf: Callable[[nn.Module], bool]) -> nn.Sequenti
         leaf: which modules are not looked into.
 
     Raises:
-        NetworkError: it is no chain.
+        NetworkError: it is no chain, or another one in eval mode by more than its dropouts.
     """
     copied = copy.deepcopy(network).train()  # where F.dropout is told whether it is training
     try:
-        return _chain(copied, leaf)
+        return _both(copied, leaf)
     except NetworkError as error:
         try:
-            return _chain(copied, lambda module: leaf(module) or not _drops(module))
+            return _both(copied, lambda module: leaf(module) or not _drops(module))
         except NetworkError:
             raise error from None
+
+
+def _both(network: nn.Module, leaf: Callable[[nn.Module], bool]) -> nn.Sequential:
+    """The chain in train mode, once that in eval mode has turned out to be the same."""
+    chain, plain = _chain(network.train(), leaf), _chain(network.eval(), leaf)
+    if _lasting(chain, network) != _lasting(plain, network):
+        raise NetworkError(
+            f"{type(network).__name__}.forward does something else in eval mode than to leave "
+            "its dropouts out: which of the two is wanted cannot be known; do the same in both"
+        )
+    return chain.train()
+
+
+def _lasting(chain: nn.Sequential, network: nn.Module) -> list[nn.Module | str]:
+    """What there is beside dropouts: modules of the network, functions by their arguments."""
+    own = set(network.modules())
+    lasting = (each for each in chain if not isinstance(each, nn.Dropout | nn.Identity))
+    return [each if each in own else repr(each) for each in lasting]
 
 
 def _drops(module: nn.Module) -> bool:

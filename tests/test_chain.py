@@ -161,9 +161,29 @@ class Attending(nn.Module):
         return self.drop(self.inner(x, x, x))
 
 
+class Twofold(nn.Module):
+    """Another layer, or a temperature, in eval mode."""
+
+    def __init__(self, other: nn.Module) -> None:
+        super().__init__()
+        self.drop, self.inner, self.other = nn.Dropout(0.4), nn.Linear(4, 4), other
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.dropout(x, 0.3) if self.training else x
+        return self.inner(self.drop(x)) if self.training else self.other(self.drop(x))
+
+
+class Sharpened(Twofold):
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.inner(self.drop(x))
+        return x if self.training else F.leaky_relu(x, 0.5)
+
+
 @pytest.mark.parametrize(
     ("network", "where"),
     [
+        (Twofold(nn.Linear(4, 4)), r"Twofold\.forward does something else in eval mode"),
+        (Sharpened(nn.Identity()), r"Sharpened\.forward does something else in eval mode"),
         (Late(), r"Late\.forward is no chain of modules at 'add'"),
         (Mixing(), r"Mixing\.forward is no chain of modules at 'flatten'"),
         (Choosing(), r"Choosing\.forward cannot be followed"),
@@ -175,6 +195,12 @@ class Attending(nn.Module):
 def test_what_is_no_chain_is_refused_where_it_parts(network: nn.Module, where: str) -> None:
     with pytest.raises(NetworkError, match=where):
         sequence(network)
+
+
+def test_a_dropout_may_be_left_out_by_hand_in_eval_mode() -> None:
+    network = Twofold(nn.Identity())
+    network.other = network.inner
+    assert [type(each).__name__ for each in sequence(network)] == ["Dropout", "Dropout", "Linear"]
 
 
 def test_hooks_are_refused() -> None:
