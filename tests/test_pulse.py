@@ -35,17 +35,24 @@ def test_who_falls_silent_is_named_once() -> None:
     assert watched.watch(10, 0, 1) == []
     assert watched.watch(2.75, 0) == []
     assert watched.watch(0.25, 0) == [1]
-    assert watched.watch(100, 0) == []  # its successor has not come to life
+    assert watched.watch(40, 0) == []  # its successor has not come to life
     assert watched.watch(1, 0, 1) == []
     assert watched.watch(10) == [0, 1]
 
 
-def test_who_starts_has_all_the_time_it_takes() -> None:
+def test_who_starts_has_fifteen_times_as_long() -> None:
     watched = Watched()
-    assert watched.watch(1000, 0) == []
-    assert watched.watch(1, 0, 1) == []
-    watched.pulse.forget(1)  # it died, and another is being started
-    assert watched.watch(1000, 0) == []
+    watched.watch(1, 0, 1)
+    watched.patrol.forget(1)  # it died, and another is being started
+    assert watched.watch(44, 0) == []
+    assert watched.watch(10, 0, 1) == []
+    watched.patrol.forget(1)
+    assert watched.watch(44, 0) == []
+    watched.patrol.forget(1)  # that one died too
+    assert watched.watch(44, 0) == []
+    assert watched.watch(1, 0) == [1]  # it hangs
+    assert watched.watch(44, 0) == []
+    assert watched.watch(1, 0) == [1]  # so does its successor
 
 
 def test_where_everything_stood_still_nobody_is_to_blame() -> None:

@@ -28,7 +28,7 @@ from mcdrop_service.intake import Intake
 from mcdrop_service.keys import Keyring
 from mcdrop_service.limits import HELD_BYTES
 from mcdrop_service.waiting import Waiting
-from mcdrop_service.watch import Onlooker, Seen
+from mcdrop_service.watch import Onlooker, Seen, tell
 
 __all__ = ["Lane", "protocol_of"]
 
@@ -131,8 +131,7 @@ class _Turn:
         lane.pending(-1)
         path = _PATH.decode()
         seen = Seen(self.name, "POST", path, path, status, now - self.began, self.caller)
-        for onlooker in lane.onlookers:
-            onlooker(seen)
+        tell(lane.onlookers, seen)
 
 
 class _Protocol(HttpToolsProtocol):

@@ -15,6 +15,7 @@ __all__ = ["Patrol", "Pulse"]
 
 _BEAT = 0.5  # seconds between two signs
 _LOOK = 0.5  # seconds that a look finds to have passed, at most
+_FIRST = 15  # times the patience, for the first sign: modules are imported, models loaded
 
 
 class Pulse:
@@ -34,7 +35,7 @@ class Pulse:
             await asyncio.sleep(_BEAT)
 
     def forget(self, worker: int) -> None:
-        """Wait for the first sign again: a worker is about to be started."""
+        """Take it that a worker has given no sign yet."""
         self.counts[worker] = 0
 
 
@@ -43,7 +44,7 @@ class Patrol:
 
     Args:
         pulse: of the workers.
-        patience: seconds that a worker may be silent.
+        patience: seconds that a worker may be silent; until its first sign, fifteen times as long.
         clock: seconds.
     """
 
@@ -61,10 +62,15 @@ class Patrol:
         passed, self._looked = min(now - self._looked, _LOOK), now
         counts = list(self.pulse.counts)
         for worker, (count, seen) in enumerate(zip(counts, self._seen, strict=True)):
-            still = count == seen and count > 0
-            self._silent[worker] = self._silent[worker] + passed if still else 0.0
+            self._silent[worker] = self._silent[worker] + passed if count == seen else 0.0
         self._seen = counts
-        found = [worker for worker, s in enumerate(self._silent) if s >= self.patience]
+        limits = [self.patience if count else _FIRST * self.patience for count in counts]
+        found = [i for i, limit in enumerate(limits) if self._silent[i] >= limit]
         for worker in found:
-            self.pulse.forget(worker)
+            self.forget(worker)
         return found
+
+    def forget(self, worker: int) -> None:
+        """Wait for a first sign: a worker is about to be started."""
+        self.pulse.forget(worker)
+        self._silent[worker] = 0.0

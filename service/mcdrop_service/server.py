@@ -86,7 +86,7 @@ class Server(ls.LitServer):  # type: ignore[misc]
 
     def launch_single_inference_worker(self, lit_api: PredictAPI, worker_id: int) -> Any:
         """Replace a worker that died; called by LitServe's monitoring thread."""
-        self.patrol.pulse.forget(worker_id)  # first: it is dead, and does not hang
+        self.patrol.forget(worker_id)  # first: it is dead, and does not hang
         now = time.monotonic()
         if len(self._starts) == self._starts.maxlen and now - self._starts[0] < _STORM:
             time.sleep(_PAUSE)  # they die as fast as they are started: leave the machine some air

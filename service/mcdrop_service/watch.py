@@ -5,6 +5,7 @@ which does one thing with it (metrics, logs). Refuses to know what lies within, 
 thing only: an answer without ``x-request-id`` gets it.
 """
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -14,8 +15,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mcdrop_service.gate import request_id
 from mcdrop_service.guard import CALLER
 
-__all__ = ["Onlooker", "Seen", "Watch"]
+__all__ = ["Onlooker", "Seen", "Watch", "tell"]
 
+_log = logging.getLogger(__name__)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _ID = b"x-request-id"
 
@@ -43,6 +45,15 @@ class Seen(NamedTuple):
 
 
 Onlooker = Callable[[Seen], None]
+
+
+def tell(onlookers: Sequence[Onlooker], seen: Seen) -> None:
+    """Tell each of a request; what one raises is logged and goes no further."""
+    for onlooker in onlookers:
+        try:
+            onlooker(seen)
+        except Exception:
+            _log.exception("request %s: an onlooker failed", seen.id)
 
 
 class Watch:
@@ -93,8 +104,7 @@ class Watch:
             caller = scope.get(CALLER, "")
             route = self._route(scope)
             seen = Seen(name, method, scope["path"], route, status, seconds, caller)
-            for onlooker in self.onlookers:
-                onlooker(seen)
+            tell(self.onlookers, seen)
 
     def _route(self, scope: Scope) -> str:
         if scope["path"] in self.paths:

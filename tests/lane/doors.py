@@ -84,17 +84,18 @@ class Door:
 
     def __init__(self, deadline: float = 30.0, keys: tuple[str, ...] = (), most: int = 2**24):
         self.backend, self.seen, self.pending = Echo(), list[Seen](), 0
+        self.onlookers = [self.seen.append]
         ring = Keyring(read_keys(keys))
         self.intake = Intake(deadline, most)
         gate: Any = Gate(self.none, self.backend, self.intake)  # type: ignore[arg-type]
         layers = Watch(
             SecureHeaders(Guard(gate, ring, ())),
-            [self.seen.append],
+            self.onlookers,
             self.count,
             frozenset({"/predict"}),
         )
         backend: Any = self.backend
-        lane = Lane(self.intake, ring, backend, [self.seen.append], self.count)
+        lane = Lane(self.intake, ring, backend, self.onlookers, self.count)
         self.long = 0  # requests that went the long way
 
         async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from mcdrop_service.ask import Reply
 from mcdrop_service.waiting import Waiting
+from mcdrop_service.watch import Seen
 from tests.lane.doors import Door, at, request
 
 
@@ -28,6 +29,24 @@ def test_a_client_that_goes_away_costs_nothing_more() -> None:
         assert (door.backend.released, door.seen[0].status) == (1, 499)
         waiting.put(Reply(b"late"))
         assert door.pipe.sent == b""
+
+    at(do)
+
+
+def test_an_onlooker_that_fails_hurts_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_seen: Seen) -> None:
+        raise OSError("the disk is full")
+
+    async def do(door: Door) -> None:
+        door.onlookers.insert(0, fail)
+        assert (await door.ask(request())).startswith(b"HTTP/1.1 200 ")
+        assert (await door.ask(request(origin="http://t", host="t"))).startswith(b"HTTP/1.1 200 ")
+        door.protocol.data_received(request())
+        door.protocol.connection_lost(None)
+        door.pipe.close()
+        assert [seen.status for seen in door.seen] == [200, 200, 499]
+        assert not door.protocol.connections  # a server that stops waits for none
+        assert (door.long, caplog.text.count("OSError: the disk is full")) == (1, 3)
 
     at(do)
 
