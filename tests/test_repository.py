@@ -45,7 +45,7 @@ def test_many_writers_lose_nothing(tmp_path: Path) -> None:
     assert not list((tmp_path / "tiny").glob(".tmp-*"))
 
 
-@pytest.mark.parametrize("stage", ["write_text", "rename", "chmod"])
+@pytest.mark.parametrize("stage", ["write_bytes", "rename", "chmod"])
 def test_a_failure_leaves_nothing_half_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
