@@ -9,7 +9,14 @@ from contextlib import contextmanager
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 __all__ = ["console", "progress_bar", "say", "show", "stoppable"]
@@ -37,12 +44,13 @@ def stoppable(message: str = "stopped; nothing was written") -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def progress_bar() -> Progress:
-    """A bar that leaves nothing behind."""
+def progress_bar(*more: ProgressColumn) -> Progress:
+    """What is done and how long it takes yet, and ``more``; it leaves nothing behind."""
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        *more,
         TimeRemainingColumn(),
         console=console,
         transient=True,

@@ -3,18 +3,10 @@
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import ProgressColumn as Column
+from rich.progress import ProgressColumn, Task
 from rich.text import Text
 
-from mcdrop.cli.console import console, say, stoppable
+from mcdrop.cli.console import progress_bar, say, stoppable
 from mcdrop.cli.find import load_predictor
 from mcdrop.cli.options import (
     MODELS,
@@ -100,7 +92,8 @@ def score(
 
     predictor = load_predictor(root, model, version)
     predictor.network.to(choose_device(device))
-    with stoppable("stopped: the same command goes on from what is done"), _bar() as progress:
+    stopped = "stopped: the same command goes on from what is done"
+    with stoppable(stopped), progress_bar(_Rate()) as progress:
         task = progress.add_task(f"scoring {source}", total=None)
 
         def advance(done: int, total: int | None) -> None:
@@ -160,21 +153,8 @@ def _histogram(summary: "Summary") -> None:
         say(f"{i / len(counts):5.2f} {bar or '▏' * bool(count)} {count}")
 
 
-class _Rate(Column):
+class _Rate(ProgressColumn):
     """Rows a second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.0f} rows/s" if task.speed else "")
-
-
-def _bar() -> Progress:
-    """Rows done, how fast, and how long yet."""
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )

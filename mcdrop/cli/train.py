@@ -11,6 +11,7 @@ from mcdrop.cli.options import MODELS, DataRoot, Device, Repository
 from mcdrop.recipe import load_recipe
 
 if TYPE_CHECKING:
+    from mcdrop.card import Card
     from mcdrop.training import Epoch
 
 __all__ = ["train"]
@@ -84,13 +85,17 @@ def train(
             watch=watch,
             resume=resume,
         )
-    card = repository.read_card(folder)
+    _tell(repository.read_card(folder))
+    print(folder)
+
+
+def _tell(card: "Card") -> None:
+    """What the test said, and what calibration has to add."""
     for answer, scores in card.metrics.items():
         text = "  ".join(f"{score} {value:.4f}" for score, value in scores.items())
         say(f"test ({card.rows['test']} rows), {answer}: {text}")
     for note in card.calibration.notes:
         say(note)
-    print(folder)
 
 
 def _epoch_line(epoch: "Epoch") -> str:

@@ -99,12 +99,12 @@ def score(
     target = str(output)
     kind, many = check_output(target, format)
     _check(samples, seed, top, workers, on_error, on)
-    own = predictor.reference.recipe
-    classes = predictor.card.task == "classification"
+    card, own = predictor.card, predictor.reference.recipe
+    classes = card.task == "classification"
     job = Job(
         files=(),
         keep=tuple(keep),
-        samples=predictor.card.samples if samples is None else samples,
+        samples=card.samples if samples is None else samples,
         tolerance=tolerance,
         seed=seed,
         level=own.level if level is None else level,
@@ -140,7 +140,7 @@ def score(
         assembly.tally,
         predictor.reference,
         classes=classes,
-        alike=(job.samples, seed) == (predictor.card.samples, predictor.card.recipe.seed),
+        alike=(job.samples, seed) == (card.samples, card.recipe.seed),
         output=target,
         rejected=assembly.rejected,
         side=side if assembly.rejected else None,
