@@ -28,6 +28,15 @@ STREAMED = (
     *("a.npy", "images.npy", "a.jsonl", "lists.jsonl", "bare.jsonl"),
     *("a.arrow", "b.feather", "stream.arrows"),
 )
+UNUSABLE = [  # names and contents of files, and what is said of them, whoever reads them
+    ("t.csv", b"age,size,code\n", "no rows"),
+    ("t.csv", b"age,code\n1,8\n", "lacks columns: 'size'; it has 'age', 'code'"),
+    ("t.csv", b"age,size,code,age\n1,2,8,1\n", "'age' more than once"),
+    ("t.parquet", b"PAR1 no footer", "cannot be read"),
+    ("t.parquet", b"", "cannot be read"),
+    ("t.npz", b"PK no archive", "cannot be read"),
+    ("t.npz", b"", "cannot be read"),
+]
 
 
 def pixels(rows: int) -> np.ndarray:

@@ -1,7 +1,6 @@
 """The native kernel against the other ways of evaluating the same passes, and its promises."""
 
 import ctypes
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import nn
 from mcdrop.engine import kernel
 from mcdrop.masks import plain_masks
 from mcdrop.posterior import Posterior
-from tests.oracle import mlp, rows
+from tests.oracle import by_threads, mlp, rows
 
 KERNEL = kernel.library()
 pytestmark = pytest.mark.skipif(KERNEL is None, reason="the native kernel was not built")
@@ -240,16 +239,7 @@ def test_threads_give_what_one_gives():
         assert_same(posterior.predict(x), want, rtol=1e-5, atol=1e-6)
     finally:
         torch.set_num_threads(before)
-    results = []
-
-    def work():
-        results.extend(posterior.predict(x).mean for _ in range(5))
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    results = by_threads(lambda: posterior.predict(x).mean, times=5)
     assert len(results) == 20
     assert all(np.array_equal(result, want.mean) for result in results)
 

@@ -3,7 +3,6 @@
 import copy
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 from torch import nn
 
 from mcdrop.posterior import Posterior
-from tests.oracle import mlp, rows
+from tests.oracle import by_threads, mlp, rows
 from tests.posterior.comparing import CLASSIFIER
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +24,7 @@ import resource, sys
 import torch
 torch.set_num_threads(1)
 from mcdrop.posterior import Posterior
-from tests.oracle import mlp, rows
+from tests.oracle import by_threads, mlp, rows
 posterior = Posterior(mlp((8, 64, 32, 10), (0.0, 0.3, 0.5)), 100)
 posterior.predict(rows(4096, 8))
 x = rows(100_000, 8)
@@ -77,16 +76,7 @@ def test_two_threads_get_what_one_gets():
     network, x = mlp(*CLASSIFIER), rows(200, 20)
     posterior = Posterior(network, 50)
     want = Posterior(network, 50).predict(x).mean
-    results: list[np.ndarray] = []
-
-    def work():
-        results.extend(posterior.predict(x).mean for _ in range(10))
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    results = by_threads(lambda: posterior.predict(x).mean, times=10)
     assert len(results) == 40
     assert all(np.array_equal(result, want) for result in results)
 
