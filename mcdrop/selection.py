@@ -19,7 +19,7 @@ from mcdrop.data.preprocessing import Inputs
 from mcdrop.errors import InputError
 from mcdrop.predictor import Predictor
 from mcdrop.scoring import columns
-from mcdrop.scoring.places import find
+from mcdrop.scoring.places import check_apart, find
 from mcdrop.scoring.rows import FILE, ROW
 from mcdrop.scoring.select import ALL
 from mcdrop.scoring.sources import Sources
@@ -83,6 +83,7 @@ def select(
         DataError: the source cannot be read or the output cannot be written.
     """
     kind, many = check_output(str(output), None)
+    check_apart(find(str(source)), str(output))
     _check(predictor, k, by)
     wanted = max(_FEWEST, _CANDIDATES * k) if by == "batchbald" else k
     worth, rows, kept = _best(_pool(predictor, source, by, samples, seed, progress), wanted)

@@ -73,7 +73,9 @@ def score(
     top: Annotated[
         int | None, typer.Option("--top", min=1, help="Write only so many rows, the highest.")
     ] = None,
-    by: Annotated[str, typer.Option("--by", help="What --top goes by.")] = "epistemic",
+    by: Annotated[
+        str | None, typer.Option("--by", help="Column that --top goes by; epistemic by default.")
+    ] = None,
     kind: Annotated[
         Literal["parquet", "csv", "jsonl", "arrow"] | None,
         typer.Option("--format", help="Of the files of a folder; parquet by default."),

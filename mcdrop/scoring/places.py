@@ -7,10 +7,10 @@ different rows.
 
 import glob
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any, Literal
 
 import fsspec
@@ -18,7 +18,7 @@ import fsspec
 from mcdrop.data.columns import list_names
 from mcdrop.errors import DataError
 
-__all__ = ["File", "Kind", "find", "is_url", "open_file", "publish", "spool"]
+__all__ = ["File", "Kind", "check_apart", "find", "is_url", "open_file", "publish", "spool"]
 
 Kind = Literal["csv", "jsonl", "parquet", "arrow", "npy", "npz", "image"]
 
@@ -80,6 +80,29 @@ def find(source: str) -> list[File]:
         )
     (kind,) = kinds
     return [File(name, path, kind, stamp) for name, path, stamp in found]
+
+
+def check_apart(files: Sequence[File], target: str) -> None:
+    """Raise where an output would take the place of what is read.
+
+    Raises:
+        DataError: ``target`` is one of ``files``, or a folder that holds one of them.
+    """
+    wanted = _place(target)
+    for file in files:
+        place = _place(file.path)
+        if place == wanted or wanted in place.parents:
+            raise DataError(
+                f"{target} would take the place of {file.name}, which is read: give another output"
+            )
+
+
+def _place(path: str) -> PurePath:
+    """Where a path or URL leads, the same for all ways to write it."""
+    if not is_url(path):
+        return Path(path).resolve()
+    fs, inner = _store(path)
+    return PurePosixPath(f"{fs.protocol}:", inner.strip("/"))
 
 
 def is_url(path: str) -> bool:

@@ -26,7 +26,7 @@ from mcdrop.scoring.ahead import ahead
 from mcdrop.scoring.assembly import Assembly
 from mcdrop.scoring.journal import Journal, Record
 from mcdrop.scoring.on_ray import on_ray
-from mcdrop.scoring.places import File, find, spool
+from mcdrop.scoring.places import File, check_apart, find, spool
 from mcdrop.scoring.processes import in_processes
 from mcdrop.scoring.scorer import Job, Scorer, Work
 from mcdrop.scoring.sources import Sources
@@ -54,7 +54,7 @@ def score(
     mc_error: bool = False,
     on_error: Literal["stop", "skip"] = "stop",
     top: int | None = None,
-    by: str = "epistemic",
+    by: str | None = None,
     format: Format | None = None,  # noqa: A002 - what it is called everywhere
     workers: int = 1,
     on: Literal["here", "ray"] = "here",
@@ -84,7 +84,7 @@ def score(
         on_error: "skip" writes rows that cannot be answered for, with their reasons, to
             ``<output>.rejected.jsonl``; "stop" raises.
         top: write only so many rows, the highest by ``by``, highest first.
-        by: a column of answers.
+        by: a column of answers, for ``top`` to go by; None: "epistemic".
         format: of the files of a folder; None: Parquet.
         workers: processes of this machine, or actors of the Ray cluster.
         on: "here", or "ray".
@@ -98,7 +98,7 @@ def score(
     began = time.perf_counter()
     target = str(output)
     kind, many = check_output(target, format)
-    _check(samples, seed, top, workers, on_error, on)
+    _check(samples, seed, top, by, workers, on_error, on)
     card, own = predictor.card, predictor.reference.recipe
     classes = card.task == "classification"
     job = Job(
@@ -112,11 +112,12 @@ def score(
         mc_error=mc_error,
         skip=on_error == "skip",
         top=top,
-        by=by,
+        by=by or "epistemic",
         device=str(next(predictor.network.parameters()).device),
     )
     with Journal(journals.place(target)) as journal, _writing(target, journal):
         job = replace(job, files=tuple(_files(str(source), journal.folder)))
+        check_apart(job.files, target)
         scorer = Scorer(predictor, job)
         about = _about(predictor, job)
         schema = scorer.schema.with_metadata(about)
@@ -237,12 +238,20 @@ def _identity(predictor: Predictor, job: Job) -> dict[str, str]:
 
 
 def _check(
-    samples: Samples, seed: int, top: int | None, workers: int, on_error: str, on: str
+    samples: Samples,
+    seed: int,
+    top: int | None,
+    by: str | None,
+    workers: int,
+    on_error: str,
+    on: str,
 ) -> None:
     if isinstance(samples, int) and not 1 <= samples <= SAMPLES_LIMIT:
         raise InputError(f"samples is {samples}: give 1 to {SAMPLES_LIMIT} passes")
     if not 0 <= seed < 2**63:
         raise InputError(f"seed is {seed}: give 0 to 2**63 - 1")
+    if by is not None and top is None:
+        raise InputError(f"by {by!r} chooses rows only with top: say how many, or leave it out")
     for name, value in (("workers", workers), ("top", top)):
         if value is not None and value < 1:
             raise InputError(f"{name} is {value}: give 1 or more")

@@ -15,6 +15,7 @@ import pytest
 from mcdrop.errors import DataError
 from mcdrop.scoring import score
 from mcdrop.scoring.rows import BLOCK
+from mcdrop.selection import select
 
 
 def test_urls_are_read_and_written(predictor, pixels, tmp_path, source, monkeypatch) -> None:
@@ -73,3 +74,33 @@ def test_standard_input_is_read_whatever_its_format(
     score(predictor, "-", tmp_path / "b.csv", samples=2)
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("give", ["rows.csv", "deep/../rows.csv", "link.csv"])
+def test_what_is_read_is_never_written_over(predictor, pixels, tmp_path, give) -> None:
+    place = tmp_path / "rows.csv"
+    pa_csv.write_csv(pa.table({f"p{i}": c for i, c in enumerate(pixels[:5].T)}), place)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "link.csv").symlink_to(place)
+    before = place.read_bytes()
+    with pytest.raises(DataError, match=r"would take the place of .*rows\.csv, which is read"):
+        score(predictor, place, tmp_path / give, samples=2)
+    with pytest.raises(DataError, match="would take the place of"):
+        select(predictor, place, tmp_path / give, k=1)
+    assert place.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "link.csv", "rows.csv"]
+
+
+def test_a_folder_that_is_read_is_never_written_over(predictor, source, tmp_path) -> None:
+    score(predictor, source, tmp_path / "out", samples=2, keep=["*"])
+    with pytest.raises(DataError, match=r"out would take the place of .*part-00000"):
+        score(predictor, f"{tmp_path}/out/*.parquet", tmp_path / "out", samples=2)
+
+
+def test_a_url_that_is_read_is_never_written_over(predictor, pixels, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with fsspec.filesystem("memory").open("/over/rows.parquet", "wb") as file:
+        pq.write_table(pa.table({f"p{i}": c for i, c in enumerate(pixels[:5].T)}), file)
+    for give in ("memory://over/rows.parquet", "memory:///over/rows.parquet"):
+        with pytest.raises(DataError, match="would take the place of"):
+            score(predictor, "memory://over/rows.parquet", give, samples=2)

@@ -141,7 +141,7 @@ def test_row_order_changes_nothing_but_rounding(predictor, source, pixels, tmp_p
     "wrong",
     [
         {"seed": -1}, {"workers": 0}, {"top": 0}, {"on": "mars"}, {"on_error": "hide"},
-        {"format": "xml"}, {"keep": ["id"]}, {"level": 2.0},
+        {"format": "xml"}, {"keep": ["id"]}, {"level": 2.0}, {"by": "total"},
     ],
 )  # fmt: skip
 def test_unusable_arguments_are_refused(predictor, source, wrong) -> None:
