@@ -40,10 +40,11 @@ def validate(asks: Sequence[Ask], predictor: Predictor) -> list[Job]:
     rows = [_rows(ask, predictor.card) for ask in asks]
     step, jobs, start = predictor.card.preprocessing, [], 0
     found = step.inspect(rows[0] if len(rows) == 1 else np.concatenate(rows))
+    unknown = found.unknown if found.unknown.size else None  # of arrays, nothing can be
     for ask, part, count in zip(asks, rows, samples, strict=True):
         end = start + len(part)
-        own = found.rows(slice(start, end))
-        jobs.append(Job(ask, predictor, own.x, count, own.unknown))
+        own = None if unknown is None else unknown[start:end]
+        jobs.append(Job(ask, predictor, found.x[start:end], count, own))
         start = end
     return jobs
 
