@@ -274,13 +274,11 @@ def _check(code: int) -> None:
 def _few(layers: Sequence[Layer], width: int, *, reduced: bool, kept: bool) -> int:
     """Rows up to which each is better computed alone, by cycles a pass (measured, Zen 4)."""
     weight = (0.63 if reduced else 1.0) + (0.0 if kept else 10.0)  # gathered again where not kept
-    floats = sum(layer.weight.numel() for layer in layers)
-    column = 1.8 if floats < 1 << 18 else 3.3  # from the second cache, or from the third
     thin, alone = 300.0, 0.0
     leaving = [1.0 - layer.rate for layer in layers[1:]] + [1.0]
     for place, (layer, leave) in enumerate(zip(layers, leaving, strict=True)):
         outputs, inputs = layer.weight.shape
         share = min(layer.rate, 1.0 - layer.rate) if place == 0 else 1.0 - layer.rate
         thin += inputs * share * outputs * leave * weight
-        alone += inputs * share / 2 * -(-outputs // width) * column + 50.0  # half are zero
+        alone += inputs * share / 2 * -(-outputs // width) * 1.7 + 50.0  # half are zero
     return int(thin / alone)
