@@ -7,6 +7,7 @@
     rows       encoding, and setting aside what cannot be encoded
     layout     answers as columns
     scorer     from pieces of the input to parts of the output
+    sharing    what is left to do, and by whom
     processes  scorers in processes of this machine; on_ray: on a cluster
     journal    parts that survive the death of their writer
     assembly   parts put together; writing: in files

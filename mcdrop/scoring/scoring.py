@@ -8,7 +8,7 @@ import hashlib
 import os
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from importlib.metadata import version
@@ -22,20 +22,15 @@ from mcdrop.errors import DataError, InputError
 from mcdrop.predictor import Predictor, Samples
 from mcdrop.recipe import SAMPLES_LIMIT
 from mcdrop.scoring import journal as journals
-from mcdrop.scoring.ahead import ahead
 from mcdrop.scoring.assembly import Assembly
-from mcdrop.scoring.journal import Journal, Record
-from mcdrop.scoring.on_ray import on_ray
+from mcdrop.scoring.journal import Journal
 from mcdrop.scoring.places import File, check_apart, find, spool
-from mcdrop.scoring.processes import in_processes
-from mcdrop.scoring.scorer import Job, Scorer, Work
-from mcdrop.scoring.sources import Sources
+from mcdrop.scoring.scorer import Job, Scorer
+from mcdrop.scoring.sharing import Plan, made
 from mcdrop.scoring.summary import Summary, summarize
 from mcdrop.scoring.writing import Format, Output, check_output
 
 __all__ = ["score"]
-
-_SHARE = 16  # chunks of a large piece for one worker: what comes before them is read in vain
 
 Progress = Callable[[int, int | None], None]
 
@@ -123,14 +118,14 @@ def score(
         schema = scorer.schema.with_metadata(about)
         journal.begin(about | _identity(predictor, job) | {"format": kind})
         shared = workers > 1 or on == "ray"
-        plan = _Plan(scorer.sources, frozenset(journal.records), shared=shared)
+        plan = Plan(scorer.sources, frozenset(journal.records), shared=shared)
         resumed = journal.rows
         assembly = Assembly(
             journal, Output(journal.folder / "output", schema, kind, many=many), job
         )
         progress(resumed, None)
-        with closing(_made(scorer, plan, job, predictor, journal.folder, workers, on)) as made:
-            for record in made:
+        with closing(made(scorer, plan, job, predictor, journal.folder, workers, on)) as records:
+            for record in records:
                 journal.commit(record)
                 assembly.advance()
                 progress(journal.rows, plan.rows)
@@ -149,60 +144,6 @@ def score(
         resumed=resumed,
         seconds=time.perf_counter() - began,
     )
-
-
-class _Plan:
-    """The pieces that have something left to do; rows and chunks of all, once it is gone through.
-
-    Large pieces are shared out, if there is more than one worker.
-
-    Attributes:
-        rows: rows in all; None until all files have been looked at.
-        chunks: chunks so far.
-    """
-
-    def __init__(self, sources: Sources, done: frozenset[int], *, shared: bool) -> None:
-        self._sources, self._done, self._shared = sources, done, shared
-        self.rows: int | None = None
-        self.chunks = 0
-
-    def __iter__(self) -> Iterator[Work]:
-        rows = 0
-        for piece in self._sources.plan():
-            rows += piece.run.rows
-            self.chunks = piece.chunks.stop
-            left = [number for number in piece.chunks if number not in self._done]
-            share = _SHARE if self._shared else len(left) or 1
-            for start in range(0, len(left), share):
-                yield piece, frozenset(piece.chunks) - set(left[start : start + share])
-        self.rows = rows
-
-
-def _made(
-    scorer: Scorer,
-    plan: _Plan,
-    job: Job,
-    predictor: Predictor,
-    folder: Path,
-    workers: int,
-    on: str,
-) -> Generator[Record]:
-    """Make every part that is missing, and keep it in ``folder``."""
-    work = ahead(plan, 0)  # looks at all files at once, so that the rows in all are known soon
-    if on == "ray":
-        for part in on_ray(list(work), job, _loaded_from(predictor), workers):
-            yield journals.keep(folder, part)
-    elif workers > 1:
-        yield from in_processes(work, job, _loaded_from(predictor), folder, workers)
-    else:
-        for part in scorer.parts(work):
-            yield journals.keep(folder, part)
-
-
-def _loaded_from(predictor: Predictor) -> Path:
-    if predictor.folder is None:
-        raise InputError("other processes cannot load this model: get it from mcdrop.load(path)")
-    return predictor.folder
 
 
 def _files(source: str, folder: Path) -> list[File]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mcdrop.errors import DataError
 from mcdrop.scoring import rows as block_sizes
+from mcdrop.scoring import sharing
 from mcdrop.scoring.lines import records, runs
 from mcdrop.scoring.places import find
 from mcdrop.scoring.rows import CHUNK
@@ -97,15 +98,13 @@ def test_blocks_are_whole_row_blocks_of_the_posterior() -> None:
 
 @pytest.mark.parametrize("done", [frozenset(), frozenset({1, 4, 5})])
 def test_a_large_piece_is_shared_out_to_workers(tmp_path, small, monkeypatch, done) -> None:
-    from mcdrop.scoring import scoring
-
-    monkeypatch.setattr(scoring, "_SHARE", 2)
+    monkeypatch.setattr(sharing, "_SHARE", 2)
     path = write(tmp_path / "a.npz", pixels(40))  # one piece of seven chunks
     sources = Sources(find(str(path)), IMAGE, ["_row"])
-    plan = scoring._Plan(sources, done, shared=True)
+    plan = sharing.Plan(sources, done, shared=True)
     shares = [[c.number for c in sources.chunks(piece, skip)] for piece, skip in plan]
     left = [i for i in range(7) if i not in done]
     assert shares == [left[i : i + 2] for i in range(0, len(left), 2)]
     assert (plan.rows, plan.chunks) == (40, 7)
-    alone = [*scoring._Plan(sources, done, shared=False)]
+    alone = [*sharing.Plan(sources, done, shared=False)]
     assert [[c.number for c in sources.chunks(*work)] for work in alone] == [left]
