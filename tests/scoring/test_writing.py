@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -68,13 +67,6 @@ def test_an_older_output_is_replaced_only_by_a_complete_one(predictor, source) -
     score(predictor, source, output, samples=2)
     assert pq.read_metadata(output).num_rows == ROWS
     assert sorted(source.parent.iterdir()) == sorted([source, output])
-
-
-def test_a_file_can_be_scored_over_itself(predictor, tmp_path) -> None:
-    path = tmp_path / "rows.csv"
-    pa_csv.write_csv(pa.table({f"p{i}": [i % 17] for i in range(64)}), path)
-    score(predictor, path, path, samples=2)
-    assert pa_csv.read_csv(path).num_rows == 1
 
 
 @pytest.mark.parametrize("name", ["s.txt", "none/s.csv", "folder.csv", "none/folder", "rows.npy/"])
