@@ -61,8 +61,8 @@ def predict(
     show(_table(title, values, _unlikely(answer, card)))
     if values.get("unknown"):
         say(
-            f"training never met such a value of {', '.join(values['unknown'])}: the answer takes "
-            "it for an average number, or for no label, and is not to be trusted"
+            f"training never met such a value of {', '.join(values['unknown'])}: the rest of the "
+            "answer does not know of it, and is not to be trusted"
         )
 
 

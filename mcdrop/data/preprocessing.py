@@ -151,9 +151,10 @@ class TablePreprocessing(Frozen):
     def inspect(self, rows: object) -> Inputs:
         """Encode raw rows, and find what training never met.
 
-        Unknown are a missing value where no training row missed one, and a label that training
-        left no slot for. So are all that a row misses, where it misses more values than any
-        training row: each gap is known, but not all of them at once.
+        Unknown are a missing value where no training row missed one, a label that training left
+        no slot for, and a number farther outside the training rows' range than that is wide. So
+        are all that a row misses, where it misses more values than any training row: each gap is
+        known, but not all of them at once.
 
         Args:
             rows: an Arrow table or record batch (or a data frame that speaks Arrow) with the

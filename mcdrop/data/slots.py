@@ -50,16 +50,34 @@ class NumericColumn(Frozen):
         return self.inspect(values)[0]
 
     def inspect(self, values: NDArray[np.float64]) -> tuple[Slots, Flags]:
-        """Slots (B, width), and where a value is missing that no training row missed, (B,)."""
+        """Slots (B, width), and where training met no such value, (B,).
+
+        That is one missing where no training row missed it, or farther outside the training
+        rows' range than that is wide.
+        """
         check_finite(np.where(np.isnan(values), 0, values)[:, None], [self.name])
         with np.errstate(over="ignore"):
             slots = ((values - self.mean) / self.std)[:, None].astype(np.float32)
         gaps = np.isnan(slots)  # (B, 1)
         slots[gaps] = 0
         check_finite(slots, [self.name], LIMIT)
+        far = self._far(values)
         if self.missing:
-            return np.hstack([slots, gaps.astype(np.float32)]), np.zeros(len(slots), np.bool_)
-        return slots, gaps[:, 0]
+            return np.hstack([slots, gaps.astype(np.float32)]), far
+        return slots, gaps[:, 0] | far
+
+    def _far(self, values: NDArray[np.float64]) -> Flags:
+        """Where a number is farther outside of the range of the training rows than that is wide.
+
+        There, a network's passes may well agree: of a softmax they saturate, all on one side
+        (Hein et al. 2019, "Why ReLU networks yield high-confidence predictions far away from the
+        training data"). A row like the training rows is outside at all with a probability of
+        2 / (n + 1) at most.
+        """
+        if self.minimum is None or self.maximum is None:  # the card does not say
+            return np.zeros(len(values), np.bool_)
+        span = self.maximum - self.minimum
+        return (values < self.minimum - span) | (values > self.maximum + span)
 
 
 class CategoricalColumn(Frozen):
@@ -67,7 +85,7 @@ class CategoricalColumn(Frozen):
 
     A slot that no training row fills would reach the network through weights that were never
     trained. So the last two exist only if training rows fill them; without its slot, an unknown
-    or missing label is a row of zeros.
+    or missing label is a row of zeros, and told apart from what training met.
     """
 
     name: str

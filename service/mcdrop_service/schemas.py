@@ -29,9 +29,10 @@ _NOVELTY = (
     "`unknown` columns ranks above every row without"
 )
 _UNKNOWN = (
-    "columns of a record that hold what training never met: a label it did not learn, or no value "
-    "where no training row missed it; or all that are missing, where no training row missed so "
-    "many. The rest of the answer takes them for average, and is not to be trusted."
+    "columns of a record that hold what training never met: a label it did not learn, a number "
+    "farther outside the training rows' range than that is wide, or no value where no training row "
+    "missed it; or all that are missing, where no training row missed so many. The rest of the "
+    "answer does not know of them, and is not to be trusted."
 )
 
 PerClass = dict[str, FiniteFloat]
