@@ -187,12 +187,15 @@ def _parted(
     groups = truth.y if truth.classes else np.zeros(len(x), np.int64)
     rest, test = hold_out(groups, 1 / 3, np.random.default_rng([seed, 0]))
     first, second = hold_out(groups[rest], 1 / 2, np.random.default_rng([seed, 2]))
-    parts = {"validation": rest[first], "calibration": rest[second], "test": test}
+    thirds = rest[first], rest[second], test
+    one, two, three = (Split(x[places], truth.y[places]) for places in thirds)
     digest = hashlib.sha256(x.tobytes())
     digest.update(np.ascontiguousarray(truth.y).tobytes())
     return Dataset(
         train=Split(x[:0], truth.y),  # nothing is learned here; the spread of the targets is known
-        **{part: Split(x[places], truth.y[places]) for part, places in parts.items()},
+        validation=one,
+        calibration=two,
+        test=three,
         preprocessing=preprocessing,
         classes=truth.classes,
         targets=truth.targets,

@@ -70,7 +70,7 @@ def assess(recipe: Recipe | Adopted, dataset: Dataset, network: nn.Sequential) -
         held_out.unknown,
         validation.unknown,
     )
-    scores = summarize(served.predict(test.x), test.y)
+    scores = summarize(served.predict(test.x), test.y, dataset.targets)
     scores["served"] = scores["mc"]
     if recipe.task == "classification":
         scores["mc"] = summarize(_posterior(recipe, network).predict(test.x), test.y)["mc"]

@@ -42,6 +42,7 @@ class Card(BaseModel):
         {}, description="95 % intervals of the scores: binomial for shares, else bootstrap"
     )
     rows: dict[str, int] = Field(description="rows of each split")
+    notes: tuple[str, ...] = Field((), description="what people should know of the rows")
     data_fingerprint: str = Field(description="SHA-256 over the raw data")
     libraries: dict[str, str] = Field(description="versions of what trained it")
     weights_sha256: Sha256

@@ -21,8 +21,8 @@ _LIMITS = (
 )
 
 _OF_TABLES = (
-    "A value that training never met, a gap or a label, is answered as an average one: `unknown` "
-    "names its column, and the row is as novel as can be and abstained from."
+    "Of a value that training never met, a gap, a label or a number far out, the passes cannot "
+    "tell: `unknown` names its column, and the row is as novel as can be and abstained from."
 )
 
 
@@ -74,6 +74,7 @@ def _data(card: Card) -> str:
     return (
         f"Source: {source}; SHA-256 of the raw data `{card.data_fingerprint}`. Parts are drawn "
         f"from seed {recipe.seed}, keeping each class's share.\n\n{splits}"
+        + "".join(f"\n\n{note[0].upper()}{note[1:]}." for note in card.notes)
     )
 
 

@@ -137,6 +137,7 @@ def _provenance(recipe: Recipe | Adopted, dataset: Dataset) -> dict[str, Any]:
         "recipe": recipe,
         "preprocessing": dataset.preprocessing,
         "rows": {part: len(getattr(dataset, part)) for part in _PARTS},
+        "notes": dataset.notes,
         "data_fingerprint": dataset.fingerprint,
         "libraries": {
             "python": platform.python_version(),

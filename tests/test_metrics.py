@@ -10,6 +10,7 @@ from scipy import stats
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from mcdrop import metrics
+from mcdrop.uncertainty import summarize_outputs
 
 
 def random_case(seed: int, rows: int = 60, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -244,3 +245,13 @@ def test_width_and_sharpness_are_in_the_targets_unit() -> None:
     assert metrics.interval_width(lower, np.array([[1.0], [np.inf]])) == np.inf
     assert metrics.sharpness(variance) == pytest.approx(np.sqrt(10), rel=1e-15)
     assert metrics.sharpness(25 * variance) == pytest.approx(5 * np.sqrt(10), rel=1e-15)
+
+
+def test_several_targets_have_an_error_each_in_their_own_unit() -> None:
+    truth = np.zeros((40, 2))
+    samples = np.broadcast_to([3.0, 4000.0], (5, 40, 2))
+    answer = summarize_outputs(samples, samples[0], aleatoric=1.0)
+    for scores in metrics.summarize(answer, truth, ("mass", "price")).values():
+        errors = {name: score.value for name, score in scores.items() if "rmse" in name}
+        assert errors == pytest.approx({"rmse_mass": 3, "rmse_price": 4000})
+    assert "rmse" in metrics.summarize(answer, truth)["mc"]

@@ -90,11 +90,11 @@ def train(
 
 
 def _tell(card: "Card") -> None:
-    """What the test said, and what calibration has to add."""
+    """What the test said, and what the rows and the calibration have to add."""
     for answer, scores in card.metrics.items():
         text = "  ".join(f"{score} {value:.4f}" for score, value in scores.items())
         say(f"test ({card.rows['test']} rows), {answer}: {text}")
-    for note in card.calibration.notes:
+    for note in (*card.notes, *card.calibration.notes):
         say(note)
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mcdrop.data.columns import Labels, check_names, is_numeric, labels, numbers
+from mcdrop.data.notes import stray_note
 from mcdrop.data.preprocessing import (
     ArrayPreprocessing,
     CategoricalColumn,
@@ -119,7 +120,8 @@ def _fit_labels(values: Labels, name: str) -> CategoricalColumn:
     kept = sorted(label for label, rows in counts.items() if rows >= RARE and label is not None)
     if not kept:
         raise DataError(
-            f"column {name!r} has {len(counts)} labels, none of them in {RARE} training rows or "
+            stray_note(counts, name)
+            or f"column {name!r} has {len(counts)} labels, none of them in {RARE} training rows or "
             "more: there is nothing to learn from it; name it in `drop`"
         )
     rare = counts.total() - sum(counts[label] for label in kept)

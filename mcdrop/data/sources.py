@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from mcdrop.data.files import Block
 from mcdrop.data.fitting import fit_array, fit_table
 from mcdrop.data.images import CLASSES, Images, digits, idx_images
+from mcdrop.data.notes import stray_texts
 from mcdrop.data.preprocessing import (
     ArrayPreprocessing,
     Inputs,
@@ -67,6 +68,7 @@ class Dataset:
         targets: names of a regression's targets; empty for a classification.
         fingerprint: SHA-256 of the raw data: of the arrays of a named set, or of the files.
         source: where the rows came from, for people.
+        notes: what people should know of the rows.
     """
 
     train: Split
@@ -78,6 +80,7 @@ class Dataset:
     targets: tuple[str, ...]
     fingerprint: str
     source: str
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,7 @@ class _Source:
     targets: tuple[str, ...]
     fingerprint: str
     name: str
+    notes: tuple[str, ...] = ()
 
 
 def load_dataset(recipe: Recipe, data_root: Path | None = None, base: Path = Path()) -> Dataset:
@@ -127,6 +131,7 @@ def load_dataset(recipe: Recipe, data_root: Path | None = None, base: Path = Pat
         targets=source.targets,
         fingerprint=source.fingerprint,
         source=source.name,
+        notes=source.notes,
     )
 
 
@@ -220,8 +225,10 @@ def _files(recipe: Recipe, root: Path) -> _Source:
         class_indices(truth, classes) if classes else outputs(truth) for truth in truths
     ]
     fit: Callable[[Block], Preprocessing] = partial(_fit_pixels, recipe)
+    notes: tuple[str, ...] = ()
     if isinstance(rows[0], pa.Table):
         fit = partial(fit_table, drop=data.drop, categorical=data.categorical)
+        notes = stray_texts(rows[0], (*data.drop, *data.categorical))
     return _Source(
         rows=rows[0],
         y=y[0],
@@ -231,6 +238,7 @@ def _files(recipe: Recipe, root: Path) -> _Source:
         targets=() if classes else tuple(truths[0]),
         fingerprint=_digest(path.read_bytes() for path in paths),
         name=", ".join(names.values()),
+        notes=notes,
     )
 
 

@@ -4,6 +4,7 @@ Knows arrays of predictions and labels. Refuses to know networks and how the pre
 made.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -62,18 +63,19 @@ __all__ = [
 
 
 def summarize(
-    answer: Classification | Regression, truth: NDArray[Any]
+    answer: Classification | Regression, truth: NDArray[Any], targets: Sequence[str] = ()
 ) -> dict[str, dict[str, Estimate]]:
     """Scores of both answers, ``deterministic`` and ``mc``, by name, with 95 % intervals.
 
     Classification (truth: B labels): accuracy, nll, brier, ece. Regression (truth: (B, C)): rmse
-    of both, and the Gaussian nll of the MC answer, averaged over rows and targets.
+    of both, of several ``targets`` one each (``rmse_<target>``), since their units may differ; and
+    the Gaussian nll of the MC answer, averaged over rows and targets.
     """
     if isinstance(answer, Regression):
         return {
-            "deterministic": {"rmse": estimate(rmse, answer.deterministic.mean, truth)},
+            "deterministic": _errors(answer.deterministic.mean, truth, targets),
             "mc": {
-                "rmse": estimate(rmse, answer.mean, truth),
+                **_errors(answer.mean, truth, targets),
                 "nll": estimate(gaussian_nll, answer.mean, answer.total, truth),
             },
         }
@@ -81,6 +83,13 @@ def summarize(
         "deterministic": _classes(answer.deterministic.probabilities, truth),
         "mc": _classes(answer.mean, truth),
     }
+
+
+def _errors(mean: NDArray[Any], truth: NDArray[Any], targets: Sequence[str]) -> dict[str, Estimate]:
+    if len(targets) < 2:
+        return {"rmse": estimate(rmse, mean, truth)}
+    columns = zip(targets, mean.T, truth.T, strict=True)
+    return {f"rmse_{name}": estimate(rmse, ours, theirs) for name, ours, theirs in columns}
 
 
 def _classes(probabilities: NDArray[Any], truth: NDArray[Any]) -> dict[str, Estimate]:
