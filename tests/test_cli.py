@@ -166,13 +166,32 @@ def test_known_errors_are_one_line_and_exit_code_1(tmp_path: Path) -> None:
     assert "Traceback" not in out + err
 
 
+LONG = '[data]\nsource = "digits"\n[training]\nepochs = 40\npatience = 0\n'
+
+
+def training(folder: Path) -> tuple[object, ...]:
+    """The arguments that train `LONG`, whose models lie in the folder."""
+    (folder / "long.toml").write_text(LONG)
+    return "train", folder / "long.toml", "--repository", folder / "models", "--device", "cpu"
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "models/long/1/model.safetensors").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The weights of `LONG` after a training from end to end."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    assert invoke(*training(folder))[0] == 0
+    return weights(folder)
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_broken_off_training_goes_on_to_the_same_weights(
-    tmp_path: Path, how: signal.Signals
+    tmp_path: Path, how: signal.Signals, unbroken: bytes
 ) -> None:
-    recipe = tmp_path / "long.toml"
-    recipe.write_text('[data]\nsource = "digits"\n[training]\nepochs = 40\npatience = 0\n')
-    command = ("train", recipe, "--repository", tmp_path / "models", "--device", "cpu")
+    command = training(tmp_path)
     process = mcdrop(*command)
     assert process.stderr is not None
     for line in process.stderr:
@@ -192,10 +211,7 @@ def test_a_broken_off_training_goes_on_to_the_same_weights(
     assert 5 <= done < 40
     assert f"epoch {done:3d}  loss" not in text
     assert not list((tmp_path / "models/long").glob(".*"))
-
-    invoke(*command)
-    one, whole = ((tmp_path / f"models/long/{v}/model.safetensors").read_bytes() for v in (1, 2))
-    assert one == whole
+    assert weights(tmp_path) == unbroken
 
 
 def test_resuming_nothing_starts_anew(tmp_path: Path) -> None:
