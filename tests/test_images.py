@@ -48,6 +48,19 @@ def test_color_becomes_luma_and_transparency_black() -> None:
     np.testing.assert_allclose(decode([file(palette)], STEP), 255)
 
 
+def test_a_model_of_colors_sees_them_channel_first() -> None:
+    colors = np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)
+    step = STEP.model_copy(update={"shape": (3, 6, 5), "maximum": 1.0})
+    np.testing.assert_array_equal(
+        decode([file(Image.fromarray(colors))], step)[0],
+        np.moveaxis(colors, -1, 0) * np.float32(1 / 255),
+    )
+    gray = decode([file(Image.fromarray(GRAY))], STEP.model_copy(update={"shape": (3, 28, 20)}))
+    np.testing.assert_array_equal(gray[0], np.stack([GRAY] * 3))
+    with pytest.raises(InputError, match="takes none"):
+        decode([file(Image.fromarray(GRAY))], STEP.model_copy(update={"shape": (4, 28, 20)}))
+
+
 def test_another_size_is_averaged_into_the_models() -> None:
     large = Image.fromarray(np.kron(GRAY, np.ones((4, 4), np.uint8)))
     found = decode([file(large), file(large, "JPEG", quality=95)], STEP)

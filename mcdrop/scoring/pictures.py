@@ -1,7 +1,6 @@
 """A folder of pictures, as rows of the pixels that the model was trained on.
 
-Knows how a picture becomes gray, of the model's size and in the model's unit. Refuses to know what
-is in it.
+Knows which files are pictures and which are none. Refuses to know what becomes of their pixels.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from mcdrop.data.pixels import picture_shape, pixels_of
 from mcdrop.data.preprocessing import ArrayPreprocessing, Preprocessing
 from mcdrop.errors import DataError
 from mcdrop.scoring.lines import Run
@@ -33,7 +33,7 @@ class PictureSource:
     def __init__(
         self, files: Sequence[File], preprocessing: Preprocessing, keep: Sequence[str]
     ) -> None:
-        if not isinstance(preprocessing, ArrayPreprocessing) or len(preprocessing.shape) != 2:
+        if not isinstance(preprocessing, ArrayPreprocessing) or not picture_shape(preprocessing):
             raise DataError("is a picture, but the model takes none: give arrays or tables")
         check_kept([], keep)
         self.files, self.preprocessing = files, preprocessing
@@ -62,17 +62,5 @@ class PictureSource:
             yield Raw(pixels, self.selection.inspect, kept, tuple(bad), lambda _row: "")
 
     def _read(self, file: File) -> NDArray[np.float32]:
-        """Gray pixels (height, width): bilinear, luma (ITU-R 601), black where transparent."""
-        height, width = self.preprocessing.shape
         with open_file(file.path) as raw, Image.open(raw) as image:
-            if "A" in image.getbands() or "transparency" in image.info:
-                layered = image.convert("RGBA")
-                black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-                gray = Image.alpha_composite(black, layered).convert("L")
-            else:
-                gray = image.convert("L")
-            if gray.size != (width, height):
-                gray = gray.resize((width, height), Image.Resampling.BILINEAR)
-            pixels = np.asarray(gray, np.float32)
-        unit = self.preprocessing
-        return pixels * ((unit.maximum - unit.minimum) / 255) + unit.minimum
+            return pixels_of(image, self.preprocessing)

@@ -1,7 +1,7 @@
 """Rows that come as PNG or JPEG files: decoded, and turned into what training saw.
 
 Knows base64, and a file's size and dimensions before its pixels are decoded. Refuses to know
-requests and models, but for the shape and the unit of a row.
+requests, and what becomes of pixels.
 """
 
 import base64
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from mcdrop.data.pixels import picture_shape, pixels_of
 from mcdrop.data.preprocessing import ArrayPreprocessing, Preprocessing
 from mcdrop.errors import InputError
 from mcdrop_service.limits import ALL_PIXELS, IMAGE_BYTES, PIXELS
@@ -25,11 +26,7 @@ _FORMATS = ("PNG", "JPEG")
 
 
 def decode(files: Sequence[str], step: Preprocessing) -> NDArray[np.float32]:
-    """Gray pixels of image files, in the model's size and unit, (B, height, width).
-
-    A picture of another size is resized (bilinear, averaged where it shrinks); color becomes
-    luma (ITU-R 601), and what is transparent black. A pixel of 0 becomes the least value of the
-    model's unit and 255 the greatest.
+    """Pixels of image files as `mcdrop.data.pixels.pixels_of` makes them, (B, *shape).
 
     Args:
         files: base64 of PNG or JPEG files.
@@ -39,20 +36,20 @@ def decode(files: Sequence[str], step: Preprocessing) -> NDArray[np.float32]:
         InputError: the model takes no images, or a file is none, or is too large, or all together
             are.
     """
-    if not isinstance(step, ArrayPreprocessing) or len(step.shape) != 2:
+    if not isinstance(step, ArrayPreprocessing) or not picture_shape(step):
         raise InputError("got `images`, but the model takes none: send `inputs` or `records`")
-    height, width = step.shape
-    grays, left = [], ALL_PIXELS
+    pictures, left = [], ALL_PIXELS
     for row, file in enumerate(files):
-        gray, unpacked = _read(row, file, (width, height), min(PIXELS, left))
-        grays.append(gray)
+        pixels, unpacked = _read(row, file, step, min(PIXELS, left))
+        pictures.append(pixels)
         left -= unpacked
-    pixels = np.stack(grays)
-    return pixels * ((step.maximum - step.minimum) / 255) + step.minimum  # (B, height, width)
+    return np.stack(pictures)  # (B, *shape)
 
 
-def _read(row: int, file: str, size: tuple[int, int], most: int) -> tuple[NDArray[np.float32], int]:
-    """A file's pixels at another size, and how many they were."""
+def _read(
+    row: int, file: str, step: ArrayPreprocessing, most: int
+) -> tuple[NDArray[np.float32], int]:
+    """A file's pixels as the model takes them, and how many they were."""
     if len(file) > IMAGE_BYTES * 4 // 3 + 4:
         raise InputError(f"images[{row}]: the file has more than {IMAGE_BYTES:,} bytes")
     try:
@@ -62,9 +59,7 @@ def _read(row: int, file: str, size: tuple[int, int], most: int) -> tuple[NDArra
     try:
         with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
             unpacked = _bounded(image, most)
-            gray = _flat(image)
-            gray = gray if gray.size == size else gray.resize(size, Image.Resampling.BILINEAR)
-            return np.asarray(gray, np.float32), unpacked
+            return pixels_of(image, step), unpacked
     except UnidentifiedImageError:
         raise InputError(f"images[{row}]: got no PNG or JPEG file") from None
     except Image.DecompressionBombError:
@@ -80,14 +75,3 @@ def _bounded(image: Image.Image, most: int) -> int:
     if pixels > most:
         raise Image.DecompressionBombError
     return pixels
-
-
-def _flat(image: Image.Image) -> Image.Image:
-    """Gray, on black where it is transparent."""
-    if "A" in image.getbands() or "transparency" in image.info:
-        layered = image.convert("RGBA")
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, layered)
-    if image.mode.startswith("I"):  # 16 bits, which conversion would cut off at 255
-        return Image.fromarray((np.asarray(image) / 257).round().astype(np.uint8))
-    return image.convert("L")

@@ -153,8 +153,8 @@ class PredictRequest(Options):
     images: Annotated[list[StrictStr], _first] | None = Field(
         None,
         min_length=1,
-        description="Rows as PNG or JPEG files in base64, for models of images; turned gray and "
-        "into the model's size.",
+        description="Rows as PNG or JPEG files in base64, for models of images; brought to "
+        "the model's size, and to gray unless its rows are (3, height, width).",
     )
 
     @model_validator(mode="before")

@@ -100,3 +100,15 @@ def test_pictures_become_what_the_model_was_trained_on(tmp_path, small, rng) -> 
     half = ArrayPreprocessing(shape=(2, 3), scale=1, mean=0, std=1, minimum=2, maximum=18)
     x, _ = joined(read(tmp_path / "00.png", half))
     np.testing.assert_allclose(x[0], 2 + gray[0].reshape(-1) * (16 / 255), rtol=1e-6)
+
+
+def test_deep_and_colored_pictures_keep_what_they_hold(tmp_path, rng) -> None:
+    gray = rng.integers(0, 256, (2, 3), np.uint8)
+    Image.fromarray(gray.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    x, _ = joined(read(tmp_path / "deep.png"))
+    np.testing.assert_allclose(x[0] * 255, gray.reshape(-1), atol=1)
+    colors = rng.integers(0, 256, (2, 3, 3), np.uint8)
+    Image.fromarray(colors).save(tmp_path / "colored.png")
+    step = ArrayPreprocessing(shape=(3, 2, 3), scale=1, mean=0, std=1)
+    x, _ = joined(read(tmp_path / "colored.png", step))
+    np.testing.assert_array_equal(x[0], np.moveaxis(colors, -1, 0).reshape(-1))
