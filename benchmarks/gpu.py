@@ -19,7 +19,7 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.harness import report
-from benchmarks.posterior import NETWORKS, SAMPLES, SETTINGS, build, forward, plain_loop, useful
+from benchmarks.networks import NETWORKS, SAMPLES, SETTINGS, build, forward, plain_loop, useful
 from mcdrop.posterior import Posterior
 
 ROWS = (1, 32, 256, 4096, 65536)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.harness import arguments, report
-from benchmarks.posterior import NETWORKS, build
+from benchmarks.networks import NETWORKS, build
 from mcdrop.posterior import Posterior
 from mcdrop.uncertainty import Classification, Regression
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import arguments, interleave, report
-from benchmarks.posterior import NETWORKS, build
+from benchmarks.networks import NETWORKS, build
 from mcdrop.moments import propagate_moments
 from mcdrop.posterior import Posterior
 

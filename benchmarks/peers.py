@@ -2,7 +2,7 @@
 
 Each library is used as its documentation says, in every way it offers, and must first agree with
 our posterior as samples of it do. `x` is its time over ours, by rows a call; the plain loop, as
-`benchmarks.posterior` has it, stands beside them. What is timed is not the same work: they end
+`benchmarks.networks` has it, stands beside them. What is timed is not the same work: they end
 with mean probabilities, ours and the loop with entropies, spreads and mutual information too.
 
 The libraries are no dependency of the project. Install them in an environment of their own, with
@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness import arguments, interleave, report
-from benchmarks.posterior import NETWORKS, SAMPLES, build, plain_loop
+from benchmarks.networks import NETWORKS, SAMPLES, build, plain_loop
 from mcdrop.posterior import Posterior
 
 NETWORK = "784-256-128-10"

@@ -1,6 +1,6 @@
 """Is the posterior ever slower than the plain loop? One thread.
 
-All five networks of `benchmarks.posterior`, from 1 to 65,536 rows and from 1 to 1000 passes. A
+All five networks of `benchmarks.networks`, from 1 to 65,536 rows and from 1 to 1000 passes. A
 number is the plain loop's time over ours at as many passes; `least` is the smallest of its line,
 and one below 1 would be a shape at which nobody should call the library.
 
@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from benchmarks.harness import arguments, interleave, report
-from benchmarks.posterior import NETWORKS, build, plain_loop, useful
+from benchmarks.networks import NETWORKS, build, plain_loop, useful
 from mcdrop.posterior import Posterior
 
 ROWS = (1, 2, 5, 12, 32, 256, 4096, 65_536)

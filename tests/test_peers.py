@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.networks import SAMPLES, build
 from benchmarks.peers import PEERS, Peer, agreeing, installed
-from benchmarks.posterior import SAMPLES, build
 
 
 @pytest.fixture(scope="module")
