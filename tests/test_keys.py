@@ -53,7 +53,7 @@ def test_lines_come_from_both_places_with_comments(tmp_path: Path) -> None:
     ],
 )
 def test_other_lines_are_refused(line: str) -> None:
-    with pytest.raises(InputError, match="wanted NAME:SHA256"):
+    with pytest.raises(InputError, match=r"wanted NAME:SHA256.*keys_file"):
         read_keys([line])
 
 
@@ -65,6 +65,8 @@ def test_names_are_unique_and_a_file_has_to_be_there(tmp_path: Path) -> None:
     for name, rate in (("no name", None), ("alice", 0.0), ("alice", -1.0), ("alice", 1e9)):
         with pytest.raises(InputError):
             make(name, rate)
+    with pytest.raises(InputError, match="got the name 'no name', wanted letters"):
+        make("no name")
 
 
 def test_each_key_is_compared_whole_and_none_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,8 @@ from mcdrop.errors import InputError
 
 __all__ = ["Key", "Keyring", "make", "read_keys"]
 
-_LINE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63}):([0-9a-f]{64})(?::(\d+(?:\.\d+)?))?")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LINE = re.compile(rf"({_NAME.pattern}):([0-9a-f]{{64}})(?::(\d+(?:\.\d+)?))?")
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,11 @@ def make(name: str, rate: float | None = None) -> tuple[str, str]:
     Raises:
         InputError: the name or the rate cannot be written in a line.
     """
+    if not _NAME.fullmatch(name):
+        raise InputError(
+            f"got the name {name!r}, wanted letters, digits, '.', '_' and '-', 64 at most, a "
+            "letter or digit first"
+        )
     key = secrets.token_urlsafe(32)
     most = "" if rate is None else f":{rate:.6f}".rstrip("0").rstrip(".")
     line = f"{name}:{_digest(key.encode())}{most}"
@@ -127,6 +133,6 @@ def _parse(line: str) -> Key:
     if match is None or (match[3] and not 0 < float(match[3]) <= 1e6):
         raise InputError(
             f"got the key {line[:20]!r}, wanted NAME:SHA256 or NAME:SHA256:REQUESTS_PER_SECOND, as "
-            "`mcdrop key NAME` writes it"
+            "`mcdrop key NAME` writes it (a file of them is the setting keys_file)"
         )
     return Key(match[1], match[2], float(match[3]) if match[3] else None)

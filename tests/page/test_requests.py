@@ -92,6 +92,22 @@ def test_where_no_version_is_the_latest_the_first_is_shown(browser: Browser, url
         expect(page.get_by_label("Model").locator("option:checked")).to_contain_text(first["name"])
 
 
+def test_versions_say_how_they_stand_to_the_one_that_answers(browser: Browser, url: str) -> None:
+    """As where a version is pinned, and newer ones are there."""
+    models = httpx.get(f"{url}models").json()
+    first = next(model for model in models["models"] if model["latest"])
+    pinned = [{**first, "version": number, "latest": number == 2} for number in (1, 2, 3)]
+    with opened(browser, url) as page:
+        wait_for_answer(page)
+        page.route("**/models", lambda route: route.fulfill(json={"models": pinned}))
+        page.reload()
+        told = page.get_by_label("Model").locator("option")
+        name = first["name"]
+        expect(told).to_have_text(
+            [f"{name}, version 1 (older)", f"{name}, version 2", f"{name}, version 3 (newer)"]
+        )
+
+
 def test_what_the_server_refuses_is_said(browser: Browser, url: str) -> None:
     with opened(browser, f"{url}#pets/1", expected="status of 422") as page:
         wait_for_answer(page)

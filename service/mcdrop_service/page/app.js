@@ -99,6 +99,13 @@ function describe(model) {
   return accuracy === undefined ? about : `${about} Right on ${percent(accuracy)} of test rows.`;
 }
 
+/** How a version stands to the one that answers where none is named. */
+function age(model, models) {
+  if (model.latest) return "";
+  const served = models.find((other) => other.latest && other.name === model.name);
+  return served && model.version > served.version ? " (newer)" : " (older)";
+}
+
 async function start() {
   const models = await api.listModels();
   keyForm.hidden = true;
@@ -109,7 +116,7 @@ async function start() {
   const id = fresh("model");
   const select = h("select", { id, onchange: () => attempt(() => open(models[select.selectedIndex])) },
     ...models.map((model, i) => h("option", { selected: i === chosen },
-      `${model.name}, version ${model.version}${model.latest ? "" : " (older)"}`)));
+      `${model.name}, version ${model.version}${age(model, models)}`)));
   document.querySelector("#models").replaceChildren(h("label", { for: id }, "Model"), select);
   await open(models[chosen]);
 }
