@@ -4,13 +4,13 @@ Knows which numbers a comparison states of each setting. Refuses to know termina
 is drawn on its axes. Nothing is written to the model repository.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import torch
 from torch import nn
 
@@ -121,7 +121,8 @@ def write(trained: Sequence[Trained], out: Path) -> None:
     rows = [one.row for one in trained]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / "compare.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+        text = orjson.dumps(rows, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+        (out / "compare.json").write_bytes(text)  # what is not finite becomes null
         (out / "compare.md").write_text(table(rows), encoding="utf-8")
         _draw(trained, out / "compare.png")
     except OSError as error:

@@ -3,6 +3,7 @@
 import json
 import struct
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +58,17 @@ def test_without_matplotlib_the_numbers_are_written_and_the_remedy_is_said(
     with pytest.raises(InputError, match=r"pip install 'mcdrop\[plots\]'"):
         write(linear_decay, tmp_path)
     assert (tmp_path / "compare.json").is_file()
+
+
+def test_what_is_not_finite_is_null_in_json(
+    linear_decay: list[Trained], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mcdrop.compare._draw", lambda *_: None)
+    one = linear_decay[0]
+    write([replace(one, row={**one.row, "nll": float("nan"), "rmse": float("inf")})], tmp_path)
+    text = (tmp_path / "compare.json").read_text()
+    (row,) = json.loads(text, parse_constant=pytest.fail)
+    assert row["nll"] is row["rmse"] is None
 
 
 def test_l1_finds_the_features_that_matter() -> None:

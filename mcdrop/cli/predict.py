@@ -4,7 +4,6 @@ import json
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import orjson
 import typer
 from rich.box import SIMPLE
@@ -51,8 +50,9 @@ def predict(
     from mcdrop.scoring import columns
 
     predictor = load_predictor(root, model, version)
-    answer = predictor.predict([_parse_row(row)], samples, seed, tolerance=tolerance)
     card = predictor.card
+    asked = _parse_row(row, card)
+    answer = predictor.predict([asked], samples, seed, tolerance=tolerance)
     values = {name: _plain(all_[0]) for name, all_ in columns(answer, card, mc_error=True).items()}
     if as_json:
         print(orjson.dumps(values).decode())  # what is not finite becomes null
@@ -66,14 +66,39 @@ def predict(
         )
 
 
-def _parse_row(text: str) -> Any:
+def _parse_row(text: str, card: "Card") -> Any:
+    from mcdrop.data.preprocessing import TablePreprocessing
+
     text = sys.stdin.read() if text == "-" else text
     try:
-        return json.loads(text)
+        row = json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(
-            f"the row is not JSON ({error}): give [numbers] or {{column: value}}"
+            f"the row is not JSON ({error}): got {text!r:.60}, wanted {_wanted(card)}"
         ) from None
+    step = card.preprocessing
+    numbers = len(step.columns) or step.features
+    if isinstance(row, dict) and step.columns:
+        return row
+    if not isinstance(row, list) or (isinstance(step, TablePreprocessing) and step.categorical):
+        raise InputError(f"got {text!r:.60}, wanted {_wanted(card)}")
+    if (came := _count(row)) != numbers:
+        raise InputError(f"got {came} numbers, wanted {numbers}: {_wanted(card)}")
+    return row
+
+
+def _count(value: Any) -> int:
+    return sum(map(_count, value)) if isinstance(value, list) else 1
+
+
+def _wanted(card: "Card") -> str:
+    """A row that the model takes, for a message."""
+    from mcdrop.data.preprocessing import ArrayPreprocessing
+
+    step = card.preprocessing
+    if not isinstance(step, ArrayPreprocessing):
+        return f"a row such as {json.dumps(step.example()[0])[:500]}"
+    return f"[{step.features} numbers from {step.minimum:g} to {step.maximum:g}]"
 
 
 def _plain(value: Any) -> Any:
@@ -84,7 +109,7 @@ def _unlikely(answer: "Predictions", card: "Card") -> list[str]:
     """The classes that are not among the most probable."""
     if not card.classes:
         return []
-    order = np.argsort(-answer.mean[0], kind="stable")
+    order = (-answer.mean[0]).argsort(kind="stable")
     return [card.classes[i] for i in order[_MOST:]]
 
 

@@ -132,6 +132,8 @@ def _tell(summary: "Summary", model: str) -> None:
         "abstain": summary.abstaining,
     }
     say("  ".join(f"{name} {value:.3f}" for name, value in shares.items() if value is not None))
+    if summary.unknown:
+        say(f"{summary.unknown} rows hold what training never met: see the column unknown")
     if drift := summary.drift:
         say(
             f"epistemic uncertainty against {drift.reference_rows} calibration rows: "

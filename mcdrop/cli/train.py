@@ -50,15 +50,20 @@ def train(
     path, model = find_recipe(recipe, root)
     name = name or model
     there = {entry.name: entry.versions for entry in repository.list_models(root)}.get(name)
-    if if_missing and there:
-        say(f"{name} has version {there[-1]}: nothing to train")
-        print(root / name / str(there[-1]))
+    newest = root / name / str(there[-1]) if there else None
+    if if_missing and newest:
+        say(f"{name} has version {newest.name}: nothing to train")
+        print(newest)
         return
     plan = load_recipe(path)
+    done = finished_epochs(repository.checkpoint_path(root, name)) if resume else 0
+    if resume and newest and not done and repository.read_card(newest).recipe == plan:
+        say(f"{name} version {newest.name} is finished; without --resume another one is trained")
+        print(newest)
+        return
     place = choose_device(device)
     reason = "chosen automatically" if device == "auto" else "as asked"
     say(f"training {name} on {place} ({reason}), at most {plan.training.epochs} epochs")
-    done = finished_epochs(repository.checkpoint_path(root, name)) if resume else 0
     if resume:
         say(f"going on after epoch {done}" if done else "nothing to go on from: from epoch 1")
     board = open_board(root / name / "tensorboard") if tensorboard else nullcontext(ignore)

@@ -5,7 +5,8 @@ Refuses to know models. Errors are Arrow's and the system's own, but for what is
 """
 
 import csv
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pyarrow.csv as pa_csv
 from mcdrop.data.columns import check_names, is_numeric
 from mcdrop.errors import DataError
 
-__all__ = ["header", "names", "parse", "read", "stream"]
+__all__ = ["header", "headless", "names", "parse", "read", "stream"]
 
 _CHUNK = 2 << 20  # bytes parsed at once; no row may be longer
 
@@ -46,7 +47,10 @@ def names(lines: Iterable[str]) -> list[str]:
         )
     if _are_data(found):
         raise DataError("starts with numbers: give a header line with the columns' names")
-    check_names(found, found, "the header")
+    try:
+        check_names(found, found, "the header")
+    except DataError as error:
+        raise DataError(f"{error}{headless(found)}") from None
     return found
 
 
@@ -55,19 +59,50 @@ def read(path: Path, text: Collection[str]) -> pa.Table:
 
     Dates and truth values stay the texts they are, as `stream` leaves them.
     """
-    header(path)
+    width = len(header(path))
     texts = set(text)
     while True:
-        table = pa_csv.read_csv(
-            path,
-            parse_options=pa_csv.ParseOptions(newlines_in_values=True),
-            convert_options=_convert(dict.fromkeys(texts, pa.string())),
-        )
+        with _ragged(path, width):
+            table = _read(path, texts)
         other = (f for f in table.schema if not is_numeric(f.type) and f.type != pa.string())
         guessed = {field.name for field in other}
         if not guessed:
             return table
         texts |= guessed
+
+
+def _read(path: Path, texts: Collection[str]) -> pa.Table:
+    return pa_csv.read_csv(
+        path,
+        parse_options=pa_csv.ParseOptions(newlines_in_values=True),
+        convert_options=_convert(dict.fromkeys(texts, pa.string())),
+    )
+
+
+@contextmanager
+def _ragged(path: Path, width: int) -> Iterator[None]:
+    """Name the line of a row that has not ``width`` fields, which Arrow's threads do not know."""
+    try:
+        yield
+    except pa.ArrowInvalid:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.reader(file)
+            for row in rows:
+                if row and len(row) != width:
+                    raise DataError(
+                        f"line {rows.line_num} has {len(row)} fields, wanted {width} as the header "
+                        f"has: {', '.join(row)!r:.80}; mend it, or quote a field that holds a comma"
+                    ) from None
+        raise
+
+
+def headless(names: Iterable[str]) -> str:
+    """A hint, for a message, where names look as if a file's first line were a row; else none."""
+    for name in names:
+        with suppress(ValueError):
+            float(name)
+            return "; that looks like a row: give a header line with the columns' names"
+    return ""
 
 
 def stream(path: Path, types: Mapping[str, pa.DataType]) -> Any:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mcdrop.data.columns import is_numeric, labels, list_names, numbers
+from mcdrop.data.csv_files import headless
 from mcdrop.data.files import Block, read_arrays, read_table
 from mcdrop.errors import DataError
 from mcdrop.recipe import DataRecipe
@@ -47,6 +48,7 @@ def read_labeled(data: DataRecipe, path: Path) -> tuple[Block, Truth]:
         if name not in table.column_names:
             raise DataError(
                 f"{path} has no target column {name!r}: it has {list_names(table.column_names)}"
+                f"{headless(table.column_names)}"
             )
     truth = {name: table[name] for name in data.target_names}
     return table.drop_columns(list(truth)), truth
