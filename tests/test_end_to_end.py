@@ -1,5 +1,7 @@
 """Train, serve, ask, score: real data, a real server, and one answer by every way in."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -25,8 +27,8 @@ def run(*arguments: object) -> str:
 
 
 @pytest.fixture(scope="module")
-def adult_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with a model of a small mixed table, trained from a CSV."""
+def models(digits_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of digits, and of people: a small mixed table, trained from a CSV."""
     folder = tmp_path_factory.mktemp("table")
     rng = np.random.default_rng(0)
     age, job = rng.integers(18, 90, 600), rng.choice(["smith", "miller", "clerk"], 600)
@@ -39,20 +41,26 @@ def adult_like(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "[network]\nhidden = [16]\ndropout = 0.1\n[training]\nlr = 0.01\nbatch_size = 32\n"
     )
     run("train", folder / "recipe.toml", "--repository", folder / "models", "--name", "people")
+    shutil.copytree(digits_model, folder / "models/digits/1")
     return folder / "models"
 
 
-def test_python_http_and_scoring_agree_on_numbers(digits_model: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def url(models: Path) -> Iterator[str]:
+    with serving(models) as address:
+        yield address
+
+
+def test_python_http_and_scoring_agree_on_numbers(models: Path, url: str, tmp_path: Path) -> None:
     x = load_digits().data[:50]
-    expected = mcdrop.load(digits_model).predict(x, samples=64, seed=3)
+    expected = mcdrop.load(models / "digits").predict(x, samples=64, seed=3)
     np.savez(tmp_path / "rows.npz", x=x)
     scores = tmp_path / "scores.parquet"
-    where = ("--repository", digits_model.parent.parent, "--model", "digits")
+    where = ("--repository", models, "--model", "digits")
     run("score", tmp_path / "rows.npz", "-o", scores, *where, "--samples", 64, "--seed", 3)
     scored = pq.read_table(scores)
-    with serving(digits_model.parent.parent) as url:
-        body = {"inputs": x.tolist(), "model": "digits", "samples": 64, "seed": 3}
-        answer = httpx.post(f"{url}/predict", json=body, timeout=60).json()
+    body = {"inputs": x.tolist(), "model": "digits", "samples": 64, "seed": 3}
+    answer = httpx.post(f"{url}/predict", json=body, timeout=60).json()
     assert (answer["model"], answer["version"]) == ("digits", 1)
     assert (answer["samples"], answer["seed"]) == (64, 3)
     # To the bit: all three evaluate the 50 rows as one block.
@@ -65,29 +73,23 @@ def test_python_http_and_scoring_agree_on_numbers(digits_model: Path, tmp_path: 
     assert [row["prediction"] for row in answer["predictions"]] == labels
 
 
-def test_table_records_agree_with_scoring_and_python(adult_like: Path, tmp_path: Path) -> None:
+def test_table_records_agree_with_scoring_and_python(
+    models: Path, url: str, tmp_path: Path
+) -> None:
     records = [
         {"age": 70, "job": "smith"},
         {"age": None, "job": "clerk"},
         {"job": "astronaut", "age": 30},
     ]
-    model = mcdrop.load(adult_like / "people")
+    model = mcdrop.load(models / "people")
     expected = model.predict(records, samples=50)
     table = pa.table({k: [r[k] for r in records] for k in ("job", "age")})
     pa.csv.write_csv(table, tmp_path / "rows.csv")
-    run(
-        "score",
-        tmp_path / "rows.csv",
-        "-o",
-        tmp_path / "out.csv",
-        "--repository",
-        adult_like,
-        "--samples",
-        50,
-    )
+    where = ("--repository", models, "--model", "people")
+    run("score", tmp_path / "rows.csv", "-o", tmp_path / "out.csv", *where, "--samples", 50)
     scored = pa.csv.read_csv(tmp_path / "out.csv")
-    with serving(adult_like) as url:
-        answer = httpx.post(f"{url}/predict", json={"records": records, "samples": 50}, timeout=60)
+    body = {"records": records, "model": "people", "samples": 50}
+    answer = httpx.post(f"{url}/predict", json=body, timeout=60)
     served = [row["confidence"] for row in answer.json()["predictions"]]
     assert served == expected.confidence.tolist() == scored["confidence"].to_pylist()
     assert scored["prediction"][0].as_py() == "yes"
