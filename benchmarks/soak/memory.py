@@ -51,12 +51,17 @@ def processes(session: int) -> dict[int, str]:
 
 
 def held(session: int) -> float:
-    """MiB that a session's processes hold, shared pages shared out."""
+    """MiB that a session's processes hold, shared pages shared out.
+
+    Without pages of files, such as libraries: those are the system's to drop, and how they are
+    shared out changes with whatever else runs.
+    """
     total = 0
     for pid in processes(session):
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                total += int(line.split()[1]) if line.startswith("Pss:") else 0
+                if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
+                    total += int(line.split()[1])
     return total / 1024
 
 
@@ -75,6 +80,9 @@ def periods(seen: Sequence[tuple[float, float]], length: float, count: int) -> l
 
 
 def trend(found: Sequence[Period], length: float) -> float:
-    """MiB a minute that memory grows by: slope of the line of least squares through medians."""
-    slope = np.polyfit(np.arange(len(found)), [period.median for period in found], 1)[0]
+    """MiB a minute that memory grows by: slope of the line of least squares through the largest.
+
+    The largest are seen when all workers are warm, however long that takes them.
+    """
+    slope = np.polyfit(np.arange(len(found)), [period.largest for period in found], 1)[0]
     return float(slope * 60 / length)
