@@ -69,7 +69,7 @@ def _data(card: Card) -> str:
         source = recipe.data.train or recipe.data.source
     splits = _table(
         ("part", "rows", "used for"),
-        [(part, f"{rows:,}", _USES.get(part, "")) for part, rows in card.rows.items()],
+        [(part, f"{rows:,}", _USES.get(part, "")) for part, rows in card.rows.items() if rows],
     )
     return (
         f"Source: {source}; SHA-256 of the raw data `{card.data_fingerprint}`. Parts are drawn "

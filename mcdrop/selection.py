@@ -26,7 +26,7 @@ from mcdrop.scoring.sources import Sources
 from mcdrop.scoring.writing import Output, check_output
 from mcdrop.uncertainty import Classification, Regression
 
-__all__ = ["CRITERIA", "Criterion", "select"]
+__all__ = ["CRITERIA", "Criterion", "criterion", "select"]
 
 Criterion = Literal["bald", "entropy", "variance", "batchbald"]
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
@@ -47,7 +47,7 @@ def select(
     output: str | Path,
     *,
     k: int,
-    by: Criterion = "bald",
+    by: Criterion | None = None,
     samples: int | None = None,
     seed: int = 0,
     progress: Callable[[int], None] = lambda _: None,
@@ -70,7 +70,7 @@ def select(
         source: as for `mcdrop.scoring.score`.
         output: .parquet, .csv, .jsonl or .arrow.
         k: rows to write; all, where the source has fewer.
-        by: the criterion; a regression knows "variance" only.
+        by: the criterion; a regression knows "variance" only. None: that, or "bald" for classes.
         samples: T; None takes the model's own number.
         seed: of the passes, and of BatchBALD's draws.
         progress: called with the rows looked at so far.
@@ -84,6 +84,7 @@ def select(
     """
     kind, many = check_output(str(output), None)
     check_apart(find(str(source)), str(output))
+    by = by or criterion(predictor)
     _check(predictor, k, by)
     wanted = max(_FEWEST, _CANDIDATES * k) if by == "batchbald" else k
     worth, rows, kept = _best(_pool(predictor, source, by, samples, seed, progress), wanted)
@@ -101,6 +102,11 @@ def select(
         written.write(table)
         written.close(str(output))
     return len(table)
+
+
+def criterion(predictor: Predictor) -> Criterion:
+    """What rows are chosen by where nothing is said."""
+    return "bald" if predictor.card.classes else "variance"
 
 
 def _check(predictor: Predictor, k: int, by: str) -> None:

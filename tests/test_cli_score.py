@@ -48,6 +48,16 @@ def test_what_was_done_is_said_in_the_end(tmp_path: Path, rows: Path) -> None:
     assert side.read_text().count("\n") == 1
 
 
+def test_why_every_row_abstains_is_said(tmp_path: Path, rows: Path) -> None:
+    save_random_classifier(tmp_path / "models")
+    options = ("-o", tmp_path / "o.csv", "--repository", tmp_path / "models", "--on-error", "skip")
+    said = "every row abstains: 50 calibration rows prove no error rate within 0.001"
+    text = " ".join(invoke(rows, *options, "--samples", 5, "--risk", 0.001).split())
+    assert said in text
+    assert "abstain 1.000" in text
+    assert "prove" not in invoke(rows, *options, "--samples", 5, "--risk", 0.9)
+
+
 def test_the_strangest_rows_are_chosen(tmp_path: Path, rows: Path) -> None:
     save_random_regressor(tmp_path / "models")
     out = tmp_path / "o.csv"

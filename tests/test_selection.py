@@ -13,7 +13,7 @@ from mcdrop.batchbald import batch_bald
 from mcdrop.cli import app
 from mcdrop.errors import InputError
 from mcdrop.selection import Criterion, select
-from tests.models import random_pixels, save_random_classifier
+from tests.models import random_pixels, save_random_classifier, save_random_regressor
 
 ROWS = 2500  # more than one block
 
@@ -76,6 +76,19 @@ def test_bad_arguments_are_named(pool: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "nan.npz", x=np.full((2, 64), np.nan))
     with pytest.raises(InputError, match="row 0"):
         select(model, tmp_path / "nan.npz", tmp_path / "o.csv", k=1)
+
+
+def test_what_nothing_is_said_of_goes_by_what_the_task_knows(pool: Path, tmp_path: Path) -> None:
+    save_random_regressor(tmp_path / "models")
+    output = tmp_path / "o.csv"
+    arguments = ["select", str(pool / "pool.npz"), "-o", str(output), "--k", "2"]
+    for root, by in ((pool, "bald"), (tmp_path, "variance")):
+        result = CliRunner().invoke(app, [*arguments, "--repository", str(root / "models")])
+        assert f"2 rows by {by}" in result.output
+        found = output.read_bytes()
+        model = mcdrop.load(root / "models" / ("tiny" if by == "bald" else "value"))
+        select(model, pool / "pool.npz", output, k=2, by=by)  # type: ignore[arg-type]
+        assert output.read_bytes() == found
 
 
 def test_the_command_says_what_it_chose(pool: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`mcdrop score`: rows of any number become a row of answers each."""
 
+import math
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -19,6 +20,7 @@ from mcdrop.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from mcdrop.calibration import Reference
     from mcdrop.scoring import Summary
 
 __all__ = ["score"]
@@ -121,7 +123,19 @@ def score(
             progress=advance,
         )
     _tell(summary, f"{predictor.card.name} version {predictor.card.version}")
+    if summary.abstaining is not None:
+        _tell_unproven(predictor.reference, risk)
     print(output)
+
+
+def _tell_unproven(reference: "Reference", risk: float | None) -> None:
+    """Say why every row abstains, where calibration rows prove the risk at no confidence."""
+    risk = reference.recipe.risk if risk is None else risk
+    if math.isinf(reference.threshold(risk)):
+        say(
+            f"every row abstains: {len(reference.epistemic)} calibration rows prove no error rate "
+            f"within {risk:g}: ask for a higher --risk, or hold out more rows"
+        )
 
 
 def _tell(summary: "Summary", model: str) -> None:

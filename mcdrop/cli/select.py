@@ -20,13 +20,13 @@ def select(
     ],
     k: Annotated[int, typer.Option("--k", min=1, help="How many rows to choose.")] = 100,
     by: Annotated[
-        Literal["bald", "entropy", "variance", "batchbald"],
+        Literal["bald", "entropy", "variance", "batchbald"] | None,
         typer.Option(
             "--by",
-            help="bald: epistemic uncertainty; entropy: total; variance: epistemic, for regression "
-            "too; batchbald: rows that tell much together.",
+            help="bald: epistemic uncertainty, the default of classes; entropy: total; variance: "
+            "epistemic, of a regression always; batchbald: rows that tell much together.",
         ),
-    ] = "bald",
+    ] = None,
     root: Repository = MODELS,
     model: Model = None,
     version: Version = None,
@@ -34,9 +34,11 @@ def select(
     seed: Seed = 0,
 ) -> None:
     """Choose the rows most worth a label, the best first, by what the model does not know."""
+    from mcdrop.selection import criterion
     from mcdrop.selection import select as select_rows
 
     predictor = load_predictor(root, model, version)
+    by = by or criterion(predictor)
     with stoppable(), progress_bar() as progress:
         task = progress.add_task(f"looking at {source}", total=None)
         chosen = select_rows(
