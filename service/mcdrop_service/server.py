@@ -23,7 +23,7 @@ from fastapi import Depends, FastAPI
 
 import mcdrop
 from mcdrop.errors import RepositoryError
-from mcdrop.repository import list_models
+from mcdrop.repository import ModelEntry, list_models
 from mcdrop_service import faults, logs, metrics, playground, scratch
 from mcdrop_service.application import PredictAPI, list_versions
 from mcdrop_service.backend import Backend
@@ -175,15 +175,33 @@ def serve(repository: Path | None = None, *, config: Path | None = None, **flags
     settings = read_settings(config, repository=repository, **flags)
     repository = settings.repository.resolve()
     settings = settings.model_copy(update={"repository": repository})
-    names = [entry.name for entry in list_models(repository)]
-    if not names:
+    models = list_models(repository)
+    if not models:
         raise RepositoryError(f"no trained model in {repository}: try `mcdrop train digits` first")
     scratch.remove_orphans()
     with scratch.temporary() as folder:  # a wrong key or file stops the start, and leaves nothing
-        _run(settings, folder, names)
+        _run(settings, folder, greeting(settings, models))
 
 
-def _run(settings: Settings, folder: Path, names: Sequence[str]) -> None:
+def greeting(settings: Settings, models: Sequence[ModelEntry]) -> str:
+    """What a server says when it starts, with versions that settings name and nobody trained."""
+    url = f"http://127.0.0.1:{settings.port}"
+    versions = {entry.name: entry.versions for entry in models}
+    absent = [
+        f"{setting}.{name}={version}"
+        for setting, named in (("pin", settings.pin), ("shadow", settings.shadow))
+        for name, version in named.items()
+        if version not in versions.get(name, ())
+    ]
+    told = [
+        f"settings: {settings.describe()}",
+        *([f"no such version yet: {', '.join(absent)}"] if absent else []),
+        f"serving {', '.join(versions)} on {url} (API: {url}/docs); Ctrl-C stops",
+    ]
+    return "\n".join(told)
+
+
+def _run(settings: Settings, folder: Path, told: str) -> None:
     server = build(settings, folder)
     logs.configure(settings.log)
     _stop_on_signals(server)
@@ -191,11 +209,7 @@ def _run(settings: Settings, folder: Path, names: Sequence[str]) -> None:
     logging.getLogger("litserve.server").addFilter(lambda _record: not server.stopping)
     os.register_at_fork(after_in_child=end_with_parent)  # API processes, the queues' manager
     gc.freeze()  # what they share from here on is not theirs to collect: a look at it copies it
-    url = f"http://127.0.0.1:{settings.port}"
-    server.greeting = (
-        f"settings: {settings.describe()}\n"
-        f"serving {', '.join(names)} on {url} (API: {url}/docs); Ctrl-C stops"
-    )
+    server.greeting = told
     try:
         server.run(
             host="127.0.0.1" if settings.host == "localhost" else settings.host,

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 import mcdrop
+from mcdrop.repository import ModelEntry
 from mcdrop_service import scratch
-from mcdrop_service.server import serve
+from mcdrop_service.server import greeting, serve
+from mcdrop_service.settings import Settings
 from tests.models import save_random_classifier
 from tests.service.asking import PIXELS, ask
 from tests.serving import children, running, wait_for, wait_for_none, worker_of
@@ -32,6 +34,14 @@ def test_a_server_that_cannot_start_says_why(
 ) -> None:
     with pytest.raises(mcdrop.errors.McdropError, match=said):
         serve(tmp_path, **options)
+
+
+def test_versions_that_are_named_and_not_there_are_told() -> None:
+    settings = Settings(pin={"tiny": 2, "other": 1}, shadow={"tiny": 3})
+    told = greeting(settings, [ModelEntry("tiny", (1, 2))]).splitlines()
+    assert told[1] == "no such version yet: pin.other=1, shadow.tiny=3"
+    assert "serving tiny on" in told[2]
+    assert len(greeting(Settings(), [ModelEntry("tiny", (1, 2))]).splitlines()) == 2
 
 
 def test_a_start_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
