@@ -57,7 +57,8 @@ def measure(name: str, recipe: Recipe, data_root: Path, repository: Path) -> dic
     """The row of the table for one set."""
     model = mcdrop.load(mcdrop.train(recipe, name, repository, data_root=data_root))
     test = load_dataset(recipe, data_root).test
-    answer = model.reference.apply(model.evaluate(test.x), level=0.9, risk=0.05)
+    statistics = model.evaluate(test.x)
+    answer = model.reference.apply(statistics, level=0.9, risk=0.05, unknown=test.unknown)
     wrong, given = answer.prediction != test.y, ~answer.abstain
     row: dict[str, Any] = {"set": name, "rows": len(test)}
     for kind in ("deterministic", "mc", "served"):

@@ -34,6 +34,9 @@ def test_a_form_is_made_from_the_model_s_columns(browser: Browser, url: str, roo
         page.get_by_label("coat").select_option("missing")
         wait_for_answer(page)
         assert asked(page)["records"] == [{"weight": None, "coat": None}]
+        expect(page.get_by_text("Training never met such a value of coat.")).to_be_visible()
+        assert fact(page, "Decision") == "Abstains"
+        assert fact(page, "Novelty").startswith("100")
 
 
 def test_long_rows_are_typed_and_short_ones_have_a_form(browser: Browser, url: str) -> None:
