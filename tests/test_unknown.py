@@ -286,6 +286,14 @@ def test_asks_answered_together_keep_their_own(root: Path) -> None:
     assert names(Inputs(job.x, job.unknown), predictor.card.preprocessing.columns) == UNKNOWN
 
 
+def test_scoring_in_the_terminal_counts_the_rows(root: Path, tmp_path: Path) -> None:
+    pq.write_table(pa.Table.from_pylist([*RECORDS[:1], *RECORDS]), tmp_path / "rows.parquet")
+    command = ["score", str(tmp_path / "rows.parquet"), "-o", str(tmp_path / "out.csv")]
+    models = ["--repository", str(root), "--model", "regression", "--samples", "4"]
+    result = CliRunner().invoke(cli.app, [*command, *models])
+    assert f"{sum(map(bool, UNKNOWN))} rows hold what training never met" in result.output
+
+
 def test_the_terminal_says_so(root: Path) -> None:
     command = ["predict", json.dumps(RECORDS[-3]), "--repository", str(root)]
     result = CliRunner().invoke(cli.app, [*command, "--model", "classification"])
