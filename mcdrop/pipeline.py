@@ -6,6 +6,7 @@ its work, and terminals.
 
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -78,6 +79,12 @@ def train(
         checkpoint=checkpoint,
         resume=resume,
     )
+    epochs = recipe.training.epochs
+    if recipe.training.patience and fitted.best_epoch == epochs:
+        note = (
+            f"validation was best in the last of {epochs} epochs: more (training.epochs) may help"
+        )
+        dataset = replace(dataset, notes=(*dataset.notes, note))
     files: Texts = {"history.csv": fitted.history_csv}
     examples = _examples(recipe, data_root)
     folder = publish(recipe, dataset, fitted.network, repository, name, files, examples)

@@ -9,7 +9,7 @@ import mcdrop
 from mcdrop.card import Examples
 from mcdrop.data.sources import raw_split
 from mcdrop.errors import DataError
-from mcdrop.recipe import Recipe
+from mcdrop.recipe import Recipe, TrainingRecipe
 from mcdrop.repository import load_examples, read_card
 
 
@@ -88,3 +88,19 @@ def test_a_column_says_what_training_rows_spanned(models: dict[str, Path]) -> No
     (x,) = read_card(models["constant"]).preprocessing.numeric
     assert -1 <= x.minimum < -0.99
     assert 0.99 < x.maximum <= 1
+
+
+def test_a_training_that_its_epochs_ended_says_so(tmp_path: Path) -> None:
+    noisy_table(tmp_path, rows=200)
+    told = {}
+    for epochs, patience in ((2, 2), (2, 0), (60, 2)):
+        asked = recipe("constant").model_copy(
+            update={"training": TrainingRecipe(lr=0.03, epochs=epochs, patience=patience)}
+        )
+        folder = mcdrop.train(asked, f"m{epochs}-{patience}", tmp_path / "models", base=tmp_path)
+        told[epochs, patience] = read_card(folder).notes
+    assert told == {
+        (2, 2): ("validation was best in the last of 2 epochs: more (training.epochs) may help",),
+        (2, 0): (),
+        (60, 2): (),
+    }
