@@ -6,12 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 import mcdrop
 from mcdrop.recipe import load_recipe
 
 ROOT = Path(__file__).parent.parent
 DATA = Path(os.environ.get("MCDROP_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+# A busy machine is no finding.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ def information(samples: np.ndarray, batch: list[int]) -> float:
     return float(joint - sum(entropy(samples[:, i]).mean() for i in batch))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000))
 def test_gains_are_the_information_that_each_row_adds(seed: int) -> None:
     samples = np.random.default_rng(seed).dirichlet(np.full(3, 0.5), size=(7, 6)) * 0.98 + 0.02 / 3

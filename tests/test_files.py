@@ -18,9 +18,7 @@ FORMS = [*TABLES, *ARRAYS, "A.PARQUET"]
 
 
 @pytest.mark.parametrize("name", FORMS)
-@settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.integers(1, 40), block=st.integers(1, 45))
 def test_blocks_are_exact_in_order_and_complete(name, tmp_path, rows, block) -> None:
     x = pixels(rows)

@@ -95,7 +95,7 @@ def test_rows_have_their_own_plain_masks():
     assert abs(np.corrcoef(keep[:, 0].ravel(), keep[:, 1].ravel())[0, 1]) < 5 / np.sqrt(512)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     seed=st.integers(0, 2**64 - 1),
     layer=st.integers(0, 1000),

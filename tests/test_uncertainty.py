@@ -54,7 +54,7 @@ def output_sums(outputs, center, size):
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     samples=st.integers(1, 70),
     batch=st.integers(0, 4),
@@ -77,7 +77,7 @@ def test_streamed_classes_match_the_definition(samples, batch, classes, scale, s
     assert len(got) == batch
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 200), st.integers(1, 200), st.integers(0, 1000))
 def test_sums_add_up(first, second, seed):
     rng = np.random.default_rng(seed)

@@ -144,7 +144,6 @@ def expected(record: dict[str, Any]) -> list[str]:
     ]
 
 
-@settings(deadline=None)
 @given(st.lists(st.fixed_dictionaries({}, optional=CELLS), min_size=1, max_size=8))
 def test_every_unknown_cell_is_flagged_and_no_other(records: list[dict[str, Any]]) -> None:
     found = FITTED.inspect(records)
@@ -159,7 +158,7 @@ def test_every_unknown_cell_is_flagged_and_no_other(records: list[dict[str, Any]
     np.testing.assert_array_equal(Inputs.concatenate(alone).unknown, found.unknown)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(0, 2**32 - 1))
 def test_no_training_row_has_more_than_rare_labels_unknown(seed: int) -> None:
     rng = np.random.default_rng(seed)

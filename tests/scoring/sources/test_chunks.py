@@ -20,9 +20,7 @@ from tests.scoring.sources.reading import FORMS, joined, read
 
 
 @pytest.mark.parametrize("name", FORMS)
-@settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.integers(1, 40))
 def test_chunks_are_exact_in_order_and_complete(name, tmp_path, small, rows) -> None:
     x = pixels(rows)
