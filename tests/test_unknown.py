@@ -1,7 +1,6 @@
-"""What training never met: found in every row, told by every answer, and abstained from."""
+"""What training never met: told by every answer about a row, and abstained from."""
 
 import json
-import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,15 +11,12 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import mcdrop
 from mcdrop import cli
 from mcdrop.calibration import Reference, row_strangeness
-from mcdrop.data.fitting import RARE, fit_table
-from mcdrop.data.preprocessing import Inputs, TablePreprocessing
+from mcdrop.data.preprocessing import Inputs
 from mcdrop.recipe import CalibrationRecipe, Recipe
 from mcdrop.scoring import score
 from mcdrop.uncertainty import summarize_classes
@@ -28,35 +24,7 @@ from mcdrop_service.answers import validate
 from mcdrop_service.ask import Ask
 from tests.calibrated import classify
 from tests.serving import serving
-
-STRANGE: dict[str, tuple[dict[str, Any], list[str]]] = {
-    "known": ({"size": 1.0, "age": 30, "color": "red", "town": "Rome"}, []),
-    "a gap that training had": ({"size": 1.0, "age": None, "color": "red", "town": "Rome"}, []),
-    "one of many rare labels": ({"size": 1.0, "age": 30, "color": "red", "town": "Atlantis"}, []),
-    "a gap it had not": ({"age": 30, "color": "red", "town": "Rome"}, ["size"]),
-    "a label it had not": ({"size": 1.0, "age": 30, "color": "mauve", "town": "Rome"}, ["color"]),
-    "a label missing": ({"size": 1.0, "age": 30, "color": "", "town": "Rome"}, ["color"]),
-    "a number far outside": (
-        {"size": 1.0, "age": 1e6, "color": "red", "town": "Rome"},
-        ["age"],
-    ),
-    "both": ({"age": None, "color": "mauve", "town": "Rome"}, ["size", "color"]),
-    "too many gaps": ({"size": 1.0, "color": "red"}, ["age", "town"]),
-    "nothing at all": ({}, ["size", "age", "color", "town"]),
-}
-RECORDS = [record for record, _ in STRANGE.values()]
-UNKNOWN = [columns for _, columns in STRANGE.values()]
-
-
-def people(rows: int = 800) -> pa.Table:
-    """Ages and towns have gaps, never both; towns are many, and most of them rare."""
-    rng = np.random.default_rng(0)
-    size = rng.normal(size=rows)
-    age: list[float | None] = [None if i % 10 == 0 else float(20 + i % 40) for i in range(rows)]
-    town = [None if i % 10 == 5 else f"t{i}" if i % 3 == 0 else "Rome" for i in range(rows)]
-    color = rng.choice(["red", "blue"], rows)
-    y = np.where(size + (color == "red") > 0.5, "yes", "no")
-    return pa.table({"size": size, "age": age, "color": color, "town": town, "y": y, "z": size})
+from tests.strange import RECORDS, UNKNOWN, names, people
 
 
 def train(folder: Path, task: str) -> Path:
@@ -93,10 +61,6 @@ def client(root: Path) -> Iterator[httpx.Client]:
         yield http
 
 
-def names(inputs: Inputs, columns: tuple[str, ...]) -> list[list[str]]:
-    return [[columns[i] for i in np.flatnonzero(row)] for row in inputs.unknown]
-
-
 def test_a_row_is_as_novel_as_can_be_where_a_value_is_unknown(model: mcdrop.Predictor) -> None:
     answer = model.predict(RECORDS, samples=16)
     told = names(
@@ -118,67 +82,6 @@ def test_the_answer_itself_is_what_it_was(model: mcdrop.Predictor) -> None:
     x = model.card.preprocessing.encode(RECORDS)
     np.testing.assert_array_equal(answer.mean, model.evaluate(x, 16).mean)
     assert not model.reference.apply(model.evaluate(x, 16)).unknown.any()
-
-
-LABELS = st.sampled_from(["red", "blue", "mauve", "", None, "RED", "red "])
-CELLS = {
-    "size": st.none() | st.floats(-30, 30) | st.just(math.nan),
-    "age": st.none() | st.integers(-99, 199),
-    "color": LABELS,
-    "town": st.none() | st.sampled_from(["Rome", "Atlantis"]),
-}
-FITTED = fit_table(people().drop_columns(["y", "z"]))
-SIZES = people()["size"].to_pylist()
-
-
-def expected(record: dict[str, Any]) -> list[str]:
-    size, age, town = record.get("size"), record.get("age"), record.get("town")
-    both = age is None and town is None
-    low, high = min(SIZES), max(SIZES)
-    far = size is not None and not low - (high - low) <= size <= high + (high - low)
-    return [
-        *(["size"] if far or size is None else []),  # NaN is within no bounds
-        *(["age"] if both or (age is not None and not 21 - 38 <= age <= 59 + 38) else []),
-        *(["color"] if record.get("color") not in {"red", "blue"} else []),
-        *(["town"] if both else []),
-    ]
-
-
-@given(st.lists(st.fixed_dictionaries({}, optional=CELLS), min_size=1, max_size=8))
-def test_every_unknown_cell_is_flagged_and_no_other(records: list[dict[str, Any]]) -> None:
-    found = FITTED.inspect(records)
-    wanted = [expected(record) for record in records]
-    assert names(found, FITTED.columns) == wanted
-    full = [{name: record.get(name) for name in CELLS} for record in records]
-    kinds = (pa.float64(), pa.int64(), pa.string(), pa.string())
-    table = pa.Table.from_pylist(full, pa.schema(list(zip(CELLS, kinds, strict=True))))
-    np.testing.assert_array_equal(FITTED.inspect(table).unknown, found.unknown)
-    np.testing.assert_array_equal(FITTED.encode(records), found.x)
-    alone = [FITTED.inspect([record]) for record in records]
-    np.testing.assert_array_equal(Inputs.concatenate(alone).unknown, found.unknown)
-
-
-@settings(max_examples=30)
-@given(st.integers(0, 2**32 - 1))
-def test_no_training_row_has_more_than_rare_labels_unknown(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    rows = 60
-    size = np.where(rng.random(rows) < rng.choice([0, 0.3]), np.nan, rng.normal(size=rows))
-    common = [None if rng.random() < 0.2 else "ab"[i % 2] for i in range(rows - 2)]
-    table = pa.table({"size": size, "kind": [*common, "rare", "rarer"]})
-    unknown = fit_table(table).inspect(table).unknown
-    assert not unknown[:, 0].any()
-    assert np.flatnonzero(unknown[:, 1]).tolist() == [rows - 2, rows - 1]  # fewer than RARE
-    assert RARE > 2
-
-
-def test_plain_numbers_and_old_cards_have_nothing_to_tell() -> None:
-    old = FITTED.model_dump(exclude={"most_missing"})
-    inspected = TablePreprocessing.model_validate(old).inspect([{"size": 1, "color": "red"}])
-    assert not inspected.unknown.any()
-    model = {"kind": "table", "numeric": old["numeric"][:1], "categorical": ()}
-    sizes = TablePreprocessing.model_validate(model)
-    assert sizes.inspect([[1.0], [math.nan]]).unknown.tolist() == [[False], [True]]
 
 
 def half_unknown(seed: int, rows: int) -> tuple[Any, np.ndarray, np.ndarray]:
