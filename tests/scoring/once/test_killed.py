@@ -41,8 +41,8 @@ def test_killed_at_random_moments_the_bytes_are_the_same(
             break
         kills += 1
     assert kills >= 1  # on a fast machine the rest is done before a second one
-    if not output.exists():
-        assert manifest.read_text()
+    if process.exitcode != 0:  # even where the output is there: what it was made from may be too
+        assert output.exists() or manifest.read_text()
         run(model, source, output, options)
     assert result(output) == result(tmp_path / "whole" / name)
     assert lone(tmp_path) == sorted([name, "scores.rejected.jsonl", "whole"])
