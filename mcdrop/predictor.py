@@ -75,8 +75,9 @@ class Predictor:
         """Answer for raw rows, in the unit the model was trained on.
 
         Args:
-            rows: (B, D) or (B, *shape) numbers for a model of arrays; records or an Arrow table
-                for a model of tables.
+            rows: (B, D) or (B, *shape) numbers for a model of arrays; for a model of tables, a
+                table with every column (a data frame, an Arrow table, a dictionary of columns), or
+                records, of which any may lack some.
             samples: T, the stochastic passes; None takes the card's number. "auto": as many as
                 each row needs, which the answer's ``passes`` tells; see `Posterior.until`.
             seed: draws the T thinned networks. The same seed gives the same answer.

@@ -122,8 +122,10 @@ def test_binary_numbers(content: bytes, kind: str, shape: str) -> None:
     assert (ask.samples, ask.fields, ask.model, ask.passes) == (7, ("a", "b"), "m", True)
 
 
-def test_arrow_columns_are_records() -> None:
-    assert of(arrow(WORDS), ARROW).rows == [{"a": 1, "b": "x"}, {"a": None, "b": "y"}]
+def test_arrow_columns_are_a_table() -> None:
+    rows = of(arrow(WORDS), ARROW).rows
+    assert isinstance(rows, pa.Table)
+    assert rows.to_pylist() == [{"a": 1, "b": "x"}, {"a": None, "b": "y"}]
 
 
 def test_one_bare_row_needs_no_shape() -> None:

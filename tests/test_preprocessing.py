@@ -140,6 +140,8 @@ def table_of(**changes: object) -> pa.Table:
     table_of(job=pa.array(["nurse"], pa.large_string()), age=pa.array([50], pa.float16())),
     table_of(age=pa.array([50]).cast(pa.decimal128(21, 2)), level=["1"]),
     table_of(level=[1.0]),
+    table_of(color=["red"]),
+    {name: [value] for name, value in RECORD.items()},
 ])  # fmt: skip
 def test_every_form_of_a_table_encodes_alike(rows) -> None:
     np.testing.assert_allclose(TABLE.encode(rows), [ENCODED])
@@ -152,7 +154,6 @@ def test_every_form_of_a_table_encodes_alike(rows) -> None:
         (table_of(age=[True]), "'age' holds bool"),
         (table_of(age=[math.inf]), "row 0, column 'age'"),
         (table_of(job=[[1]]), "'job' holds list"),
-        (table_of(color=["red"]), "unknown columns: 'color'; known are 'age', 'hours'"),
         (table_of().drop_columns(["age", "job"]), "lacks columns: 'age', 'job'"),
         (pa.Table.from_arrays([pa.array([1])] * 2, ["age", "age"]), "'age' more than once"),
         ([RECORD, {**RECORD, "color": 1}], "row 1 has unknown columns: 'color'; known"),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tritonclient.http as triton
 from hypothesis import given
@@ -52,12 +53,23 @@ def test_rows_of_numbers_arrive_as_they_are(kind: str, binary: bool) -> None:
 
 
 @pytest.mark.parametrize("binary", [True, False])
-def test_columns_arrive_as_records(binary: bool) -> None:
+def test_columns_arrive_as_a_table(binary: bool) -> None:
     ages = np.array([[30.0], [np.nan if binary else 31.0]])
     jobs = np.array([["smith"], ["größer"]], dtype=object)
     ask = written(tensor("age", ages, "FP64", binary), tensor("job", jobs, "BYTES", binary))
-    second = None if binary else 31.0
-    assert ask.rows == [{"age": 30.0, "job": "smith"}, {"age": second, "job": "größer"}]
+    assert isinstance(ask.rows, pa.Table)
+    first, second = ask.rows.to_pylist()
+    assert first == {"age": 30.0, "job": "smith"}
+    assert second == {"age": pytest.approx(ages[1, 0], nan_ok=True), "job": "größer"}
+    again = Ask.unpack(*ask.pack())
+    assert isinstance(again.rows, pa.Table)
+    assert again.rows.to_pydict().keys() == {"age", "job"}
+    assert again.rows["job"].to_pylist() == ["smith", "größer"]
+
+
+def test_null_is_a_missing_number() -> None:
+    ask = read_infer(infer(data=[None, 2]))
+    np.testing.assert_array_equal(np.asarray(ask.rows), [[np.nan, 2]])
 
 
 def test_parameters_are_the_ask_s() -> None:
@@ -95,7 +107,8 @@ WRONG: dict[str, tuple[bytes, str | None, str]] = {
     "many rows": (infer(shape=[5000, 1], data=[0] * 5000), None, "5000 rows"),
     "ragged": (infer(data=[[1], [2, 3]]), None, "no FP32"),
     "text": (infer(data=["1", "2"]), None, "no FP32"),
-    "null": (infer(data=[None, 2]), None, "no FP32"),
+    "null": (infer(data=[None, 2], datatype="INT32"), None, "no INT32"),
+    "null and a text": (infer(data=[None, "2"]), None, "no FP32"),
     "truth": (infer(data=[True, False]), None, "no FP32"),
     "fraction": (infer(datatype="INT32", data=[1.5, 2]), None, "no INT32"),
     "out of range": (infer(datatype="UINT8", data=[256, 2]), None, "no UINT8"),

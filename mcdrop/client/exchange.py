@@ -13,9 +13,8 @@ from typing import Any, TypedDict
 
 import httpx
 import numpy as np
-import pyarrow as pa
 
-from mcdrop.data.columns import arrow_table
+from mcdrop.data.columns import arrow_bytes, arrow_table, is_table
 from mcdrop.errors import InputError, RepositoryError, ServiceError
 from mcdrop.packing import CONTENT_TYPE, unpack
 from mcdrop.predictions import Predictions
@@ -73,8 +72,8 @@ def ask(rows: Any, options: Mapping[str, Any], path: str) -> Request:
     if isinstance(rows, Sequence) and rows and isinstance(rows[0], bytes):
         files = [base64.b64encode(file).decode() for file in rows]
         return _json({"images": files}, given, headers, path)
-    if hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__"):
-        kind, content = "application/vnd.apache.arrow.stream", _arrow(rows)
+    if is_table(rows):
+        kind, content = "application/vnd.apache.arrow.stream", arrow_bytes(arrow_table(rows))
     else:
         kind, content = "application/x-npy", _npy(rows)
     params = {name: str(value) for name, value in given.items()}
@@ -196,11 +195,3 @@ def _npy(rows: Any) -> bytes:
     stream = io.BytesIO()
     np.save(stream, np.ascontiguousarray(values), allow_pickle=False)
     return stream.getvalue()
-
-
-def _arrow(rows: Any) -> bytes:
-    table, stream = arrow_table(rows), pa.BufferOutputStream()
-    with pa.ipc.new_stream(stream, table.schema) as writer:
-        writer.write_table(table)
-    content: bytes = stream.getvalue().to_pybytes()
-    return content

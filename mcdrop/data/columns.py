@@ -1,11 +1,14 @@
 """Columns of named rows, whatever form they arrive in, as numbers or as labels.
 
-Knows Arrow tables, anything that speaks the Arrow stream protocol, and lists of records. A number
+Knows tables (of Arrow, in anything that speaks its stream protocol, or as lists by name) and lists
+of records; and that whoever hands over a table names its columns once for all rows, so that one
+that is not there is a mistake, while a record that lacks a key misses a value. A number
 is never guessed from a text, and a label reads the same from every form: ``13``, ``13.0``,
 ``"13"`` and ``"13.0"`` are one, as are ``true`` and ``"True"``. Refuses to know which columns a
 model wants, and what becomes of them.
 """
 
+import difflib
 import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -20,9 +23,12 @@ from mcdrop.errors import DataError
 
 __all__ = [
     "Labels",
+    "arrow_bytes",
     "arrow_table",
+    "check_columns",
     "check_names",
     "is_numeric",
+    "is_table",
     "labels",
     "list_names",
     "matrix",
@@ -41,6 +47,8 @@ _MACHINE = {
 }
 """Types of numbers that Arrow lays out as a matrix at once."""
 
+_MOST, _LONGEST = 64, 64  # names, and their letters, among which misspelled ones are sought
+
 
 def is_numeric(kind: pa.DataType) -> bool:
     """Whether columns of this Arrow type hold numbers (a column of nulls only counts as one)."""
@@ -53,27 +61,68 @@ def is_numeric(kind: pa.DataType) -> bool:
     )
 
 
-def arrow_table(rows: Any) -> pa.Table:
-    """``rows`` that speak the Arrow protocol as a table, without the index of a pandas frame.
+def is_table(rows: object) -> bool:
+    """Whether `arrow_table` takes it: a dictionary, or something that speaks the Arrow protocol."""
+    speaks = hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__")
+    return speaks or isinstance(rows, Mapping)
 
-    pandas makes its index a column of the table where rows were picked or shuffled.
+
+def arrow_table(rows: Any) -> pa.Table:
+    """A dictionary of columns, or what speaks the Arrow protocol, as a table.
+
+    Without the index of a pandas frame, which is a column where rows were picked or shuffled.
+
+    Raises:
+        DataError: columns have several lengths, or values of several kinds.
     """
-    table = pa.table(rows)
-    if isinstance(rows, pa.Table | pa.RecordBatch):
+    if isinstance(rows, Mapping):
+        if any(
+            isinstance(column, str) or not hasattr(column, "__len__") for column in rows.values()
+        ):
+            raise DataError("got a single record, wanted a list of records: put it in brackets")
+        rows = dict(rows)
+    try:
+        table = pa.table(rows)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DataError(f"the rows make no table: {error}; give each column one type") from None
+    if isinstance(rows, pa.Table | pa.RecordBatch | dict):
         return table
     index = (table.schema.pandas_metadata or {}).get("index_columns", ())
     return table.drop_columns([n for n in index if isinstance(n, str) and n in table.column_names])
 
 
+def arrow_bytes(table: pa.Table) -> bytes:
+    """The table as an Arrow IPC stream."""
+    stream = pa.BufferOutputStream()
+    with pa.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table)
+    content: bytes = stream.getvalue().to_pybytes()
+    return content
+
+
+def check_columns(came: Collection[str], wanted: Collection[str], hint: str = "") -> None:
+    """Raise :class:`DataError` where the columns ``came`` of a table lack one that is ``wanted``.
+
+    Other columns are left alone: none of them can be a wanted one misspelled.
+    """
+    _check_once([name for name in came if name in wanted], "the table")
+    lacking = [name for name in wanted if name not in came]
+    if lacking:
+        near = _near([name for name in came if name not in wanted], lacking)
+        raise DataError(
+            f"the table lacks columns: {list_names(lacking)}; it has {list_names(came)}{near}{hint}"
+        )
+
+
 def check_names(came: Collection[str], known: Collection[str], where: str) -> None:
     """Raise :class:`DataError` where ``came`` has a name twice, or one that is not ``known``."""
-    twice = [name for name, times in Counter(list(came)).items() if times > 1]
-    if twice:
-        raise DataError(f"{where} has column {list_names(twice)} more than once: rename or drop it")
+    _check_once(came, where)
     unknown = [name for name in came if name not in known]
     if unknown:
+        near = _near(unknown, [name for name in known if name not in came])
         raise DataError(
-            f"{where} has unknown columns: {list_names(unknown)}; known are {list_names(known)}"
+            f"{where} has unknown columns: {list_names(unknown)}; known are "
+            f"{list_names(known)}{near}"
         )
 
 
@@ -166,6 +215,27 @@ def record_labels(records: Sequence[Mapping[str, Any]], name: str) -> Labels:
             raise DataError(_unfit(row, name, value, "a text, a number, a truth value or null"))
         found.append(_label(value))
     return found
+
+
+def _check_once(names: Collection[str], where: str) -> None:
+    twice = [name for name, times in Counter(list(names)).items() if times > 1]
+    if twice:
+        raise DataError(f"{where} has column {list_names(twice)} more than once: rename or drop it")
+
+
+def _near(names: Sequence[str], wanted: Sequence[str]) -> str:
+    """For a message, which of ``names`` may be a wanted one misspelled; else none.
+
+    Among the first only: names may be many, and long, to keep somebody busy.
+    """
+    plain = {name.casefold()[:_LONGEST]: name for name in wanted[:_MOST]}
+    found = {
+        name: plain[close]
+        for name in names[:_MOST]
+        for close in difflib.get_close_matches(name.casefold()[:_LONGEST], plain, 1)
+    }
+    said = [f"{name!r:.60} is close to {close!r:.60}" for name, close in list(found.items())[:3]]
+    return f"; {', '.join(said)}: rename it" if said else ""
 
 
 def _label(value: Any) -> str | None:

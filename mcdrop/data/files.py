@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mcdrop.data import csv_files
-from mcdrop.data.columns import list_names, matrix, numbers
+from mcdrop.data.columns import check_columns, list_names, matrix, numbers
 from mcdrop.data.npz import Array, open_member
 from mcdrop.data.preprocessing import ArrayPreprocessing, Preprocessing, TablePreprocessing
 from mcdrop.errors import DataError
@@ -108,7 +108,7 @@ def encodable(table: pa.Table, preprocessing: Preprocessing) -> Block:
     """
     names = table.column_names
     if isinstance(preprocessing, TablePreprocessing):
-        _check_lacks(names, preprocessing.columns)
+        check_columns(names, preprocessing.columns)
         return table.select(list(preprocessing.columns))
     if names != ["x"]:
         _check_width(names, preprocessing)
@@ -163,7 +163,7 @@ def _csv_blocks(path: Path, preprocessing: Preprocessing, rows: int) -> Iterator
     if isinstance(preprocessing, TablePreprocessing):
         types = {column.name: pa.float64() for column in preprocessing.numeric}
         types |= {column.name: pa.string() for column in preprocessing.categorical}
-        _check_lacks(names, types)
+        check_columns(names, types, csv_files.headless(names))
     else:
         types = dict.fromkeys(names, pa.float64())
         _check_width(names, preprocessing)
@@ -178,7 +178,7 @@ def _parquet_blocks(path: Path, preprocessing: Preprocessing, rows: int) -> Iter
         names = schema.names
         if isinstance(preprocessing, TablePreprocessing):
             wanted = list(preprocessing.columns)
-            _check_lacks(names, wanted)
+            check_columns(names, wanted)
         elif "x" in names and is_list(schema.field("x").type):
             wanted = ["x"]
         else:
@@ -247,12 +247,6 @@ def lists(column: pa.Array, features: int) -> Array:
 def _check_some(rows: int) -> None:
     if not rows:
         raise DataError("holds no rows: give at least one")
-
-
-def _check_lacks(names: Collection[str], wanted: Collection[str]) -> None:
-    lacking = [name for name in wanted if name not in names]
-    if lacking:
-        raise DataError(f"lacks columns: {list_names(lacking)}; it has {list_names(names)}")
 
 
 def _check_width(names: list[str], preprocessing: ArrayPreprocessing) -> None:

@@ -15,7 +15,9 @@ from pydantic import Field
 
 from mcdrop.data.columns import (
     arrow_table,
+    check_columns,
     check_names,
+    is_table,
     labels,
     list_names,
     numbers,
@@ -157,17 +159,18 @@ class TablePreprocessing(Frozen):
         known, but not all of them at once.
 
         Args:
-            rows: an Arrow table or record batch (or a data frame that speaks Arrow) with the
-                columns in any order; or a list of records ``{column: value}``, where an absent
-                key or None is a missing value; or, where every column is numeric, (B, columns)
-                numbers, in which NaN is a missing value.
+            rows: a table: of Arrow, a data frame that speaks Arrow, or a dictionary of columns;
+                with every column, in any order, and others, which are left alone. Or a list of
+                records ``{column: value}``, where an absent key or None is a missing value. Or,
+                where every column is numeric, (B, columns) numbers, in which NaN is one.
 
         Returns:
             x (B, D): the numeric columns' slots, then the categorical columns'; unknown (B, K),
             by `columns`.
 
         Raises:
-            DataError: a column is unknown or missing, or a value does not fit its column.
+            DataError: a table lacks a column, a record has one that is unknown, or a value does
+                not fit its column.
         """
         values = self._values(rows)
         columns: tuple[Any, ...] = (*self.numeric, *self.categorical)
@@ -188,12 +191,9 @@ class TablePreprocessing(Frozen):
     def _values(self, rows: object) -> dict[str, Any]:
         numeric = [column.name for column in self.numeric]
         categorical = [column.name for column in self.categorical]
-        if hasattr(rows, "__arrow_c_stream__") or hasattr(rows, "__arrow_c_array__"):
+        if is_table(rows):
             table = arrow_table(rows)
-            check_names(table.column_names, self.columns, "the table")
-            absent = [name for name in self.columns if name not in table.column_names]
-            if absent:
-                raise DataError(f"the table lacks columns: {list_names(absent)}; add them")
+            check_columns(table.column_names, self.columns)
             return {name: numbers(table[name], name) for name in numeric} | {
                 name: labels(table[name], name) for name in categorical
             }

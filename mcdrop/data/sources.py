@@ -21,9 +21,7 @@ from mcdrop.data.images import CLASSES, Images, digits, idx_images
 from mcdrop.data.notes import stray_texts
 from mcdrop.data.preprocessing import (
     ArrayPreprocessing,
-    Inputs,
     Preprocessing,
-    TablePreprocessing,
 )
 from mcdrop.data.splits import Places, hold_out, part_rows
 from mcdrop.data.synthetic import make
@@ -117,12 +115,12 @@ def load_dataset(recipe: Recipe, data_root: Path | None = None, base: Path = Pat
     places = _places(recipe, source)
     preprocessing = source.fit(_take(source.rows, places["train"]))
     # All at once, so that errors name the file's rows.
-    found = _inspect(preprocessing, source.rows)
+    found = preprocessing.inspect(source.rows)
     parts = {
         part: Split(found.x[at], source.y[at], found.unknown[at]) for part, at in places.items()
     }
     for part, (rows, y) in source.held.items():
-        found = _inspect(preprocessing, rows)
+        found = preprocessing.inspect(rows)
         parts[part] = Split(found.x, y, found.unknown)
     return Dataset(
         **parts,
@@ -259,12 +257,6 @@ def _fit_span(
 ) -> ArrayPreprocessing:
     mean, std = recipe.data.mean, recipe.data.std
     return fit_array(rows, minimum=minimum, maximum=maximum, mean=mean, std=std)
-
-
-def _inspect(preprocessing: Preprocessing, rows: Any) -> Inputs:
-    if isinstance(preprocessing, TablePreprocessing):
-        rows = rows.select([name for name in preprocessing.columns if name in rows.column_names])
-    return preprocessing.inspect(rows)
 
 
 def _take(rows: Block, places: Places) -> Block:

@@ -1,9 +1,11 @@
 """JSON lines: an object a row; for arrays, an array a row, or an object with an array ``x``.
 
 Knows that what the model takes has the model's types, whatever rows come first, and what is carried
-through the first row's.
+through the first row's; and that a file is a table, whose columns are those that its rows name.
 """
 
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cached_property
 from typing import Any
 
@@ -11,9 +13,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.json as pa_json
 
+from mcdrop.data.columns import check_columns
 from mcdrop.data.preprocessing import TablePreprocessing
 from mcdrop.errors import DataError
-from mcdrop.scoring.lines import runs
+from mcdrop.scoring.lines import Run, runs
 from mcdrop.scoring.places import open_file
 from mcdrop.scoring.select import Selection, check_kept, select
 from mcdrop.scoring.text import Bad, TextSource, reason
@@ -35,19 +38,19 @@ class JsonSource(TextSource):
 
     @cached_property
     def first(self) -> Any:
-        """The first row."""
+        """The first row; None where there is none."""
         with open_file(self.file.path) as file:
             run = next(runs(file, 0, 1, quotes=False), None)
             file.seek(0)
             content = file.read(run.stop) if run else b""
         try:
-            return orjson.loads(content.removeprefix(b"\xef\xbb\xbf")) if content else {}
+            return orjson.loads(content.removeprefix(b"\xef\xbb\xbf")) if content else None
         except orjson.JSONDecodeError as error:
             raise DataError(f"the first row is no JSON: {error}") from None
 
     @cached_property
     def selection(self) -> Selection:
-        """Which fields are read: for a table, those absent are missing values."""
+        """Which fields are read: for a table, those that a row lacks are missing values."""
         first = self.first if isinstance(self.first, dict) else {}
         if isinstance(self.preprocessing, TablePreprocessing):
             kept = check_kept(list(first), self.keep)
@@ -72,6 +75,27 @@ class JsonSource(TextSource):
         elif self.selection.inputs == ("x",):
             inputs = {"x": _kind(self.first["x"])}
         return pa.schema(inputs | {field.name: field.type for field in self.fields})
+
+    def pieces(self) -> Iterator[Run]:
+        """Runs of bytes that can be read alone, of one chunk each.
+
+        Raises:
+            DataError: no row at all names a column of the model.
+        """
+        if isinstance(self.preprocessing, TablePreprocessing) and isinstance(self.first, dict):
+            check_columns(self._named(self.preprocessing.columns), self.preprocessing.columns)
+        yield from super().pieces()
+
+    def _named(self, wanted: Iterable[str]) -> list[str]:
+        """What the first row names, and those of ``wanted`` that any row does."""
+        lacking = set(wanted).difference(self.first)
+        with open_file(self.file.path) as file:
+            for line in file if lacking else ():
+                with suppress(orjson.JSONDecodeError, AttributeError):  # told of when it is read
+                    lacking.difference_update(orjson.loads(line).keys())
+                if not lacking:
+                    break
+        return list(dict.fromkeys([*self.first, *(n for n in wanted if n not in lacking)]))
 
     def parse(self, content: bytes, rows: int) -> tuple[Any, pa.Table]:
         """Rows, and the columns carried through."""

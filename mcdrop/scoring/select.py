@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from mcdrop.data.columns import is_numeric, list_names, matrix
+from mcdrop.data.columns import check_columns, is_numeric, list_names, matrix
 from mcdrop.data.csv_files import headless
 from mcdrop.data.files import is_list, lists
 from mcdrop.data.preprocessing import Inputs, Preprocessing, TablePreprocessing
@@ -72,11 +72,7 @@ def select(schema: pa.Schema, preprocessing: Preprocessing, keep: Sequence[str])
     kept = check_kept(names, keep)
     if isinstance(preprocessing, TablePreprocessing):
         inputs = list(preprocessing.columns)
-        lacking = [name for name in inputs if name not in names]
-        if lacking:
-            raise DataError(
-                f"lacks columns: {list_names(lacking)}; it has {list_names(names)}{headless(names)}"
-            )
+        check_columns(names, inputs, headless(names))
         _check_numeric(schema, [column.name for column in preprocessing.numeric])
     elif "x" in names and is_list(schema.field("x").type):
         inputs = ["x"]

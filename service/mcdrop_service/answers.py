@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from mcdrop.card import Card
@@ -131,9 +132,9 @@ def _rows(ask: Ask, card: Card) -> Any:
         raise TypeError("a body has to be read first")
     if isinstance(ask.rows, Images):
         return decode(ask.rows.files, card.preprocessing)
-    if isinstance(ask.rows, list) and not table:
+    if isinstance(ask.rows, list | pa.Table) and not table:
         raise InputError(
-            f"got `records`, wanted `inputs`: model {card.name!r} takes rows of "
-            f"{card.in_features} numbers"
+            f"got named columns, as of `records`, wanted `inputs`: model {card.name!r} takes rows "
+            f"of {card.in_features} numbers"
         )
     return ask.rows

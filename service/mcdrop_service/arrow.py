@@ -18,8 +18,8 @@ __all__ = ["read_arrow"]
 _DICTIONARY, _RECORDS = 2, 3  # kinds of messages, of the format's Message.fbs
 
 
-def read_arrow(body: Body, most: int) -> NDArray[Any] | list[dict[str, Any]]:
-    """A stream's rows: its columns as records; one column of lists as an array (B, D).
+def read_arrow(body: Body, most: int) -> NDArray[Any] | pa.Table:
+    """A stream's rows: a table; one column of lists as an array (B, D).
 
     Raises:
         RefusedError: no Arrow stream, or one of too many rows, or compressed.
@@ -36,7 +36,7 @@ def read_arrow(body: Body, most: int) -> NDArray[Any] | list[dict[str, Any]]:
         raise RefusedError(422, f"got {len(table)} rows, wanted 1 to {most:,}")
     if table.num_columns == 1 and pa.types.is_fixed_size_list(table.schema.field(0).type):
         return _array(table.column(0).combine_chunks())
-    return table.to_pylist()  # type: ignore[no-any-return]
+    return table
 
 
 def _array(column: Any) -> NDArray[Any]:

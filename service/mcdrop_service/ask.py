@@ -2,22 +2,24 @@
 
 An API process turns a request into an `Ask`, whatever its body's form was; a worker turns the ask
 into one `Reply` or, where a stream was asked for, into several. Knows their fields, and their
-bytes on the socket between the processes: JSON for what is small, raw bytes for arrays and bodies;
-nothing is ever unpickled. Callers repeat themselves, so what asks of one kind have in common stands
-apart from what is each one's own, and is read once. Refuses to know HTTP's wire, models and
-processes.
+bytes on the socket between the processes: JSON for what is small, raw bytes for arrays, tables and
+bodies; nothing is ever unpickled. Callers repeat themselves, so what asks of one kind have in
+common stands apart from what is each one's own, and is read once. Refuses to know HTTP's wire,
+models and processes.
 """
 
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 import numpy as np
 import orjson
+import pyarrow as pa
 from numpy.typing import NDArray
 
+from mcdrop.data.columns import arrow_bytes
 from mcdrop_service.limits import BODY_BYTES
 
 __all__ = ["Ask", "Body", "Headers", "Images", "RefusedError", "Reply", "Rows", "own"]
@@ -54,8 +56,8 @@ class Body(NamedTuple):
     most: int = BODY_BYTES
 
 
-Rows = NDArray[Any] | list[dict[str, Any]] | Images | Body
-"""Numbers (B, D) or (B, ...) in the model's raw unit; or records; or what gives them."""
+Rows: TypeAlias = NDArray[Any] | list[dict[str, Any]] | pa.Table | Images | Body
+"""Numbers (B, D) or (B, ...) in the model's raw unit; records; a table; or what gives them."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,9 @@ class Ask:
         elif isinstance(rows, Body):
             head["body"] = (rows.kind, rows.query, rows.shape, rows.gzip, rows.most)
             content = rows.content
+        elif isinstance(rows, pa.Table):
+            head["table"] = "arrow"
+            content = arrow_bytes(rows)
         else:
             head["list"] = "images" if isinstance(rows, Images) else "records"
             content = orjson.dumps(rows.files if isinstance(rows, Images) else rows)
@@ -138,6 +143,8 @@ class Ask:
             rows = Body(content, *about)
         elif form == "array":
             rows = np.frombuffer(content, about[0]).reshape(about[1])
+        elif form == "table":
+            rows = pa.ipc.open_stream(content).read_all()
         else:
             rows = Images(orjson.loads(content)) if about == "images" else orjson.loads(content)
         return ask.with_(rows=rows, id=head[_OWN.size : end].decode(), deadline=deadline)
@@ -151,7 +158,7 @@ def own(name: str, deadline: float) -> bytes:
 def _read(head: bytes) -> tuple[Ask, str, Any]:
     """An ask without rows, the form in which they come, and what is to be known to read them."""
     values = orjson.loads(head)
-    form = next(name for name in ("body", "array", "list") if name in values)
+    form = next(name for name in ("body", "array", "table", "list") if name in values)
     about = values.pop(form)
     if "fields" in values:
         values["fields"] = tuple(values["fields"])

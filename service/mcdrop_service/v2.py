@@ -2,8 +2,8 @@
 
 A request is a JSON object, after which the bytes of tensors may follow (the binary tensor data
 extension of KServe and Triton). A tensor named ``inputs`` holds rows of numbers; tensors of other
-names are the columns of a table, a value a row, NaN where it is missing. Knows the protocol's
-fields. Refuses to know models: whether rows fit one is said by who answers.
+names are the columns of a table, a value a row, NaN (in JSON, null) where it is missing. Knows the
+protocol's fields. Refuses to know models: whether rows fit one is said by who answers.
 """
 
 import math
@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import orjson
+import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 from pydantic import ValidationError as Invalid
@@ -161,6 +162,8 @@ def _from_json(tensor: InputTensor) -> NDArray[Any]:
     wrong = RefusedError(400, f"{tensor.name[:80]}: data holds what is no {tensor.datatype}")
     try:
         values = np.array(tensor.data, dtype=object if tensor.datatype == "BYTES" else None)
+        if values.dtype == object and DATATYPES.get(tensor.datatype, "")[1:2] == "f":
+            values = _with_gaps(values)
     except (ValueError, OverflowError):
         raise wrong from None
     if tensor.datatype == "BYTES":
@@ -175,6 +178,12 @@ def _from_json(tensor: InputTensor) -> NDArray[Any]:
     if dtype.kind in "iu" and not np.array_equal(cast, values):
         raise wrong
     return cast
+
+
+def _with_gaps(values: NDArray[Any]) -> NDArray[Any]:
+    """Numbers of which some are null, JSON's word for NaN, as numbers; others as they are."""
+    numbers = all(value is None or type(value) in (int, float) for value in values.flat)
+    return values.astype(np.float64) if numbers else values
 
 
 def _texts(content: memoryview, name: str) -> list[str]:
@@ -193,7 +202,7 @@ def _texts(content: memoryview, name: str) -> list[str]:
 
 
 def _rows(tensors: Mapping[str, NDArray[Any]]) -> Rows:
-    """Rows of numbers, or records from columns of one value a row."""
+    """Rows of numbers, or a table from columns of one value a row, NaN where it is missing."""
     inputs = tensors.get(INPUTS)
     if len(tensors) == 1 and inputs is not None and inputs.ndim > 1 and inputs.dtype != object:
         return inputs
@@ -205,8 +214,8 @@ def _rows(tensors: Mapping[str, NDArray[Any]]) -> Rows:
         if values.size != len(values):
             text = f"got {name[:80]!r} of shape {list(values.shape)}, wanted [rows] or [rows, 1]"
             raise RefusedError(400, f"{text} for a column, or the one tensor {INPUTS!r}")
-        columns[name] = [None if v != v else v for v in values.reshape(-1).tolist()]  # noqa: PLR0124
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        columns[name] = pa.array(values.reshape(-1))
+    return pa.table(columns)
 
 
 def _options(request: InferRequest) -> dict[str, Any]:

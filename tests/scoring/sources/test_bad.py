@@ -54,7 +54,9 @@ def test_bad_rows_of_csv_are_named_and_the_others_read(tmp_path, small) -> None:
 
 def test_bad_rows_of_json_lines_are_named_and_the_others_read(tmp_path, small) -> None:
     bad = {1: "{", 3: '{"age": "old"}', 4: "[1]", 9: '{"id": "x"}', 10: '{"code": {}}'}
-    lines = [bad.get(i, json.dumps({"id": i, "age": i, "code": 8})) for i in range(14)]
+    lines = [
+        bad.get(i, json.dumps({"id": i, "age": i, "size": None, "code": 8})) for i in range(14)
+    ]
     (tmp_path / "t.jsonl").write_text("\n".join(lines))
     chunks = read(tmp_path / "t.jsonl", TABLE, keep=["_row", "id"])
     good = [i for i in range(14) if i not in bad]

@@ -43,6 +43,7 @@ def test_kept_columns_have_the_types_of_the_source(tmp_path) -> None:
         np.testing.assert_array_equal(x, TABLE.encode(table.select(["age", "size", "code"])))
         assert kept == table.to_pydict()
     rows = [{"id": 1, "n": "a", "age": 3, "f": 1.5, "ok": True}, {"id": 2, "n": "b", "size": 1.0}]
+    rows[1]["code"] = None
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
     x, kept = joined(read(tmp_path / "t.jsonl", TABLE, keep=["id", "n", "f", "ok"]))
     assert kept == {"id": [1, 2], "n": ["a", "b"], "f": [1.5, None], "ok": [True, None]}
