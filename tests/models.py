@@ -128,6 +128,20 @@ def save_random_regressor(root: Path, name: str = "value") -> Path:
     return save_untrained(root, name, settings, DIGITS, VALUES, targets=("y",), calibration=noise)
 
 
+def save_random_colors(root: Path, name: str = "flags", shape: tuple[int, ...] = (3, 6, 8)) -> Path:
+    """A version of an untrained classifier of pictures in color, with some to try it on."""
+    step = ArrayPreprocessing(shape=shape, scale=1 / 255, mean=0.5, std=0.3)
+    settings = {
+        "data": {"source": "table", "train": "flags.npz"},
+        "network": {"hidden": [16], "dropout": 0.4},
+    }
+    rows = np.random.default_rng(0).integers(0, 256, (3, step.features)).tolist()
+    examples = Examples(rows=rows, labels=("Chad", "Mali", "Peru"))
+    return save_untrained(
+        root, name, settings, step, examples=examples, classes=("Chad", "Mali", "Peru")
+    )
+
+
 def save_table_model(root: Path, name: str, step: TablePreprocessing, **fields: Any) -> Path:
     """A version of an untrained model of a table."""
     settings = {

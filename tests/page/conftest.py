@@ -12,6 +12,7 @@ from playwright.sync_api import Browser, Page
 import mcdrop
 from mcdrop.recipe import Recipe
 from tests.browser import chromium, opened, wait_for_answer
+from tests.models import save_random_colors
 from tests.serving import serving
 
 
@@ -28,10 +29,11 @@ def train(root: Path, folder: Path, name: str, **changes: Any) -> None:
 
 @pytest.fixture(scope="package")
 def root(digits_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of digits, of a classification of mixed columns and of a regression."""
+    """Pictures in gray and in color, a classification of mixed columns, and regressions."""
     folder = tmp_path_factory.mktemp("page")
     root = folder / "models"
     shutil.copytree(digits_model, root / "digits" / "1")
+    save_random_colors(root)
     rng = np.random.default_rng(0)
     weight = rng.gamma(4, 1.5, 400).round(1)
     coat = rng.choice(["long", "short"], 400)
@@ -75,5 +77,13 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def digits(browser: Browser, url: str) -> Iterator[Page]:
     with opened(browser, f"{url}#digits/1") as page:
+        wait_for_answer(page)
+        yield page
+
+
+@pytest.fixture
+def flags(browser: Browser, url: str) -> Iterator[Page]:
+    """The page of a model of pictures in color, 8 wide and 6 high."""
+    with opened(browser, f"{url}#flags/1") as page:
         wait_for_answer(page)
         yield page

@@ -17,8 +17,8 @@ def asked(page: Page) -> dict[str, Any]:
     return found
 
 
-def row_of(page: Page) -> np.ndarray:
-    return np.array(asked(page)["inputs"][0]).reshape(8, 8)
+def row_of(page: Page, shape: tuple[int, ...] = (8, 8)) -> np.ndarray:
+    return np.array(asked(page)["inputs"][0]).reshape(shape)
 
 
 def answer(url: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -80,7 +80,7 @@ CONTRAST = """() => {
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("model", ["digits", "parts"])
+@pytest.mark.parametrize("model", ["digits", "flags", "parts"])
 def test_everything_can_be_read(browser: Browser, url: str, scheme: Any, model: str) -> None:
     """WCAG 2.2 AA: text at 4.5 to 1, edges of controls at 3 to 1, a name for every control."""
     with opened(browser, f"{url}#{model}/1", color_scheme=scheme) as page:
@@ -112,6 +112,7 @@ SHIFTS = """
     [
         *(("digits", 360), ("digits", 768), ("digits", 1280)),
         *(("pets", 360), ("parts", 360), ("parts", 1280), ("linear", 360)),
+        *(("flags", 360), ("flags", 1280)),
     ],
 )
 def test_it_fits_any_screen_and_nothing_jumps(

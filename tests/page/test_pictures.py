@@ -18,11 +18,12 @@ def test_pictures_are_turned_and_averaged_exactly(digits: Page) -> None:
     small = big.reshape(8, 3, 8, 3).mean((1, 3))
     run = """async ({data, size, degrees, share, amount}) => {
       const p = await import('/static/picture.js');
-      const big = {width: size, height: size, data: Float64Array.from(data)};
-      let found = p.resample(big, 8, 8, degrees);
+      const big = {width: size, height: size, channels: 1, data: Float64Array.from(data)};
+      const eight = {width: 8, height: 8};
+      let found = p.resample(big, eight, degrees);
       found = p.hide(p.addNoise(found, amount), share);
       return {data: Array.from(found.data), raw: p.toRaw(found, {minimum: 0, maximum: 255}),
-              back: Array.from(p.resample(p.enlarge(found, 4), 8, 8, 0).data)};
+              back: Array.from(p.resample(p.enlarge(found, 4), eight, 0).data)};
     }"""
 
     def apply(data: np.ndarray, degrees: float = 0, share: float = 0, amount: float = 0) -> Any:

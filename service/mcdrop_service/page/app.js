@@ -7,6 +7,7 @@ import { createGlance } from "./glance.js";
 import { createInput } from "./input.js";
 import { latest, settled } from "./latest.js";
 import { createOptions } from "./options.js";
+import { sizeOf } from "./picture.js";
 import { createRequest } from "./request.js";
 import { createView } from "./view.js";
 
@@ -45,7 +46,7 @@ async function open(model) {
   const own = opened;
   location.replace(`#${model.name}/${model.version}`);
   document.querySelector("#about").textContent = describe(model);
-  const examples = model.shape?.length === 2 ? await api.listExamples(model) : null;
+  const examples = sizeOf(model.shape) && await api.listExamples(model);
   if (own !== opened) return; // another model was chosen meanwhile
   let ready = false;
   const change = () => ready && ask();

@@ -2,6 +2,7 @@
 
 import { createFormInput } from "./form-input.js";
 import { createNumbersInput } from "./numbers-input.js";
+import { sizeOf } from "./picture.js";
 import { createPictureInput } from "./picture-input.js";
 
 const FIELDS = 24; // most numbers that a form is made for
@@ -9,7 +10,8 @@ const FIELDS = 24; // most numbers that a form is made for
 /** The input for `model`: { element, row(), sweep(), sweepTitle, sweepUnit, chooser? }. */
 export function createInput(model, examples, change, say) {
   if (model.columns) return createFormInput(model.columns, (records) => ({ records }), change);
-  if (examples) return createPictureInput(model, examples, change, say);
+  const picture = sizeOf(model.shape);
+  if (picture) return createPictureInput(model, picture, examples, change, say);
   const size = model.shape.reduce((product, length) => product * length, 1);
   if (size > FIELDS) return createNumbersInput(size, model, change);
   const { minimum, maximum } = model;

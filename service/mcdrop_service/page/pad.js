@@ -3,16 +3,17 @@
 import { h } from "./dom.js";
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const CHANNELS = { 1: ["ink"], 3: ["red", "green", "blue"] };
 const HELP = "Drawing pad. Arrow keys move, Space draws, Backspace erases.";
 
 /**
- * A pad of width x height cells.
+ * A pad of a cell for each pixel of `size`.
  *
  * `mark(x, y, ink, cell)` is called with a place in shares of the size from the middle, whether to
  * draw or to erase, and whether the mark is one cell (keys) or a brush's (pointer).
  * `say(text)` is spoken.
  */
-export function createPad(width, height, mark, say) {
+export function createPad({ width, height, channels }, mark, say) {
   const cell = Math.max(1, Math.round(560 / Math.max(width, height)));
   const canvas = h("canvas", {
     width: width * cell, height: height * cell, class: "pad", tabindex: 0,
@@ -60,8 +61,9 @@ export function createPad(width, height, mark, say) {
     } else return;
     event.preventDefault();
     show(shown);
-    const tone = Math.round(100 * shown.data[cursor.y * width + cursor.x]);
-    say(`row ${cursor.y + 1}, column ${cursor.x + 1}: ${tone} % ink`);
+    const tones = CHANNELS[channels].map((name, c) =>
+      `${Math.round(100 * shown.data[(c * height + cursor.y) * width + cursor.x])} % ${name}`);
+    say(`row ${cursor.y + 1}, column ${cursor.x + 1}: ${tones.join(", ")}`);
   }
 
   canvas.addEventListener("pointerdown", (event) => {
@@ -77,18 +79,22 @@ export function createPad(width, height, mark, say) {
   return { element: canvas, show, erase: (on) => { erasing = on; } };
 }
 
-/** Paint a picture on a canvas of its own size, from the page's paper to the page's ink. */
-export function paint(canvas, picture) {
-  const [paper, ink] = tones();
+/** Paint a picture on a canvas of its own size: in color, or from the page's paper to its ink. */
+export function paint(canvas, { width, height, channels, data }) {
+  const [none, full] = channels === 1 ? tones() : [[0, 0, 0], [255, 255, 255]];
   const context = canvas.getContext("2d");
-  const image = context.createImageData(picture.width, picture.height);
-  picture.data.forEach((value, i) => {
-    const tone = [0, 1, 2].map((part) => paper[part] + (ink[part] - paper[part]) * value);
-    image.data.set([...tone, 255], 4 * i);
-  });
+  const image = context.createImageData(width, height);
+  for (let i = 0; i < width * height; i += 1) {
+    for (let part = 0; part < 3; part += 1) {
+      const value = data[(part % channels) * width * height + i];
+      image.data[4 * i + part] = none[part] + (full[part] - none[part]) * value;
+    }
+    image.data[4 * i + 3] = 255;
+  }
   context.putImageData(image, 0, 0);
 }
 
+/** The page's paper and ink. */
 function tones() {
   const dark = matchMedia("(prefers-color-scheme: dark)").matches;
   return dark ? [[32, 33, 39], [243, 242, 238]] : [[255, 255, 255], [27, 28, 34]];

@@ -7,21 +7,28 @@ import * as pictures from "./picture.js";
 import { slider } from "./sliders.js";
 import { readUpload } from "./upload.js";
 
-const STEPS = 36; // of the whole turn that the sweep makes
+const NUMBERS = 5e5; // about as many as the sweep sends at most: some megabytes
 const BRUSH = 0.055; // radius, as a share of the picture's size
+const COLOR = "#ff9500"; // to begin with, where there are colors
+const HELP = "Draw here with a finger, a mouse or the keyboard, or upload a picture.";
 
-/** The input for `model`, with `examples` to begin from; `change` is called when the row does. */
-export function createPictureInput(model, examples, change, say) {
-  const [height, width] = model.shape;
+/**
+ * The input for `model`, whose rows are pictures of `size`, with `examples` to begin from.
+ *
+ * `change` is called when the row does.
+ */
+export function createPictureInput(model, size, examples, change, say) {
+  const { width, height, channels } = size;
   const room = Math.max(1, Math.round(256 / Math.max(width, height)));
   const effects = { angle: 0, noise: 0, hidden: 0 };
-  let source = pictures.blank(width, height);
+  let source = pictures.blank(size);
+  let color = channels > 1 ? parse(COLOR) : [1];
 
   const apply = (angle) => pictures.hide(
-    pictures.addNoise(pictures.resample(source, width, height, angle), effects.noise),
+    pictures.addNoise(pictures.resample(source, size, angle), effects.noise),
     effects.hidden,
   );
-  const pad = createPad(width, height, mark, say);
+  const pad = createPad(size, mark, say);
   const note = h("p", { class: "note" });
 
   function refresh() {
@@ -37,8 +44,8 @@ export function createPictureInput(model, examples, change, say) {
     if (source.width === width) source = pictures.enlarge(source, room);
     const [fromX, fromY] = pictures.unturn(x * source.width, y * source.height, effects.angle);
     const radius = cell ? 0.6 * room : Math.max(0.5, BRUSH * source.width);
-    pictures.stamp(
-      source, fromX + source.width / 2, fromY + source.height / 2, radius, ink ? 1 : 0);
+    pictures.stamp(source, fromX + source.width / 2, fromY + source.height / 2, radius,
+      ink ? color : color.map(() => 0));
     note.textContent = "Your drawing";
     refresh();
   }
@@ -62,17 +69,20 @@ export function createPictureInput(model, examples, change, say) {
       file.value = "";
       if (!chosen) return;
       try {
-        begin(await readUpload(chosen, width * room, height * room), `From ${chosen.name}`);
+        const large = { width: width * room, height: height * room, channels };
+        begin(await readUpload(chosen, large), `From ${chosen.name}`);
       } catch {
         note.textContent = `${chosen.name} is no picture this browser can read.`;
       }
     },
   });
   const eraser = h("button", { type: "button", "aria-pressed": "false", onclick: () => {
-    const on = eraser.getAttribute("aria-pressed") === "false";
+    erase(eraser.getAttribute("aria-pressed") === "false");
+  } }, "Eraser");
+  const erase = (on) => {
     eraser.setAttribute("aria-pressed", String(on));
     pad.erase(on);
-  } }, "Eraser");
+  };
 
   const element = h("div", { class: "picture" },
     pad.element,
@@ -80,26 +90,35 @@ export function createPictureInput(model, examples, change, say) {
     h("div", { class: "tools" },
       h("button", { type: "button", onclick: () => {
         reset();
-        begin(pictures.blank(width, height), "Draw here, with a finger, a mouse or the keyboard.");
+        erase(false);
+        begin(pictures.blank(size), HELP);
         pad.element.focus();
       } }, "Draw"),
       eraser,
       h("button", { type: "button", onclick: () => begin(pictures.invert(source), "Inverted") },
         "Invert"),
-      h("label", { class: "button" }, file, "Upload")),
-    strip(model, examples, (picture, text) => {
+      h("label", { class: "button" }, file, "Upload"),
+      channels > 1 ? h("input", {
+        type: "color", value: COLOR, "aria-label": "Color to draw in", title: "Color to draw in",
+        oninput: (event) => {
+          color = parse(event.target.value);
+          erase(false);
+        },
+      }) : null),
+    strip(model, size, examples, (picture, text) => {
       reset();
       begin(picture, text);
     }),
     ...sliders.map((one) => one.element));
   if (examples.rows.length) element.querySelector(".strip button").click();
-  else begin(source, "Draw here, with a finger, a mouse or the keyboard.");
+  else begin(source, HELP);
 
   return {
     element,
     row: () => ({ inputs: [pictures.toRaw(apply(effects.angle), model)] }),
     sweep() {
-      const at = Array.from({ length: STEPS + 1 }, (_, i) => -180 + (360 / STEPS) * i);
+      const quarter = Math.min(9, Math.max(1, Math.floor(NUMBERS / (4 * width * height * channels)))); // steps
+      const at = Array.from({ length: 4 * quarter + 1 }, (_, i) => -180 + (90 / quarter) * i);
       const inputs = at.map((angle) => pictures.toRaw(apply(angle), model));
       return { at, here: effects.angle, xTicks: [-180, -90, 0, 90, 180], body: { inputs } };
     },
@@ -108,12 +127,14 @@ export function createPictureInput(model, examples, change, say) {
   };
 }
 
+/** A color as the browser writes it, #rrggbb, as shares of red, green and blue. */
+const parse = (color) => color.match(/\w\w/g).map((part) => parseInt(part, 16) / 255);
+
 /** Small copies of the examples, to choose from. */
-function strip(model, examples, choose) {
-  const [height, width] = model.shape;
+function strip(model, size, examples, choose) {
   const buttons = examples.rows.map((row, i) => {
-    const picture = pictures.fromRaw(row, width, height, model);
-    const canvas = h("canvas", { width, height, "aria-hidden": "true" });
+    const picture = pictures.fromRaw(row, size, model);
+    const canvas = h("canvas", { width: size.width, height: size.height, "aria-hidden": "true" });
     const repaint = () => paint(canvas, picture);
     repaint();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);

@@ -1,15 +1,23 @@
 // Pictures as arrays, and what is done to them before a model sees them. Pure: no canvas, no page.
-// A picture is { width, height, data }, data row by row, 0 for paper and 1 for ink.
+// A picture is { width, height, channels, data }: one channel, 0 for paper and 1 for ink, or red,
+// green and blue, each channel after the other and row by row.
+
+/** The size of a picture that is a row of `shape`, gray or in color; null where rows are none. */
+export function sizeOf(shape) {
+  const [height, width] = shape?.slice(-2) ?? [];
+  const channels = { 2: 1, 3: shape?.[0] }[shape?.length];
+  return [1, 3].includes(channels) ? { width, height, channels } : null;
+}
 
 /** An empty picture. */
-export function blank(width, height) {
-  return { width, height, data: new Float64Array(width * height) };
+export function blank({ width, height, channels }) {
+  return { width, height, channels, data: new Float64Array(width * height * channels) };
 }
 
 /** Each pixel of `picture` as k by k pixels: there is room to draw, and nothing is changed. */
 export function enlarge(picture, k) {
-  const big = blank(picture.width * k, picture.height * k);
-  for (let y = 0; y < big.height; y += 1) {
+  const big = blank({ ...picture, width: picture.width * k, height: picture.height * k });
+  for (let y = 0; y < big.height * big.channels; y += 1) {
     for (let x = 0; x < big.width; x += 1) {
       big.data[y * big.width + x] = picture.data[Math.floor(y / k) * picture.width + Math.floor(x / k)];
     }
@@ -24,21 +32,22 @@ export function unturn(x, y, degrees) {
 }
 
 /**
- * The picture turned clockwise and brought to width x height by averaging.
+ * The picture turned clockwise and brought to the width and height of `size` by averaging.
  *
  * The picture's own size is k times that, k a whole number. Every target pixel is the mean of its
  * k x k points, each read between its four neighbors; so 0 degrees is exact area averaging, and
  * for k = 1 the picture itself.
  */
-export function resample(picture, width, height, degrees) {
+export function resample(picture, { width, height }, degrees) {
   const k = picture.width / width;
-  const found = blank(width, height);
+  const found = blank({ ...picture, width, height });
   const [midX, midY] = [(picture.width - 1) / 2, (picture.height - 1) / 2];
+  const [cos, sin] = turn(degrees);
   for (let y = 0; y < picture.height; y += 1) {
     for (let x = 0; x < picture.width; x += 1) {
-      const [fromX, fromY] = unturn(x - midX, y - midY, degrees);
-      const place = Math.floor(y / k) * width + Math.floor(x / k);
-      found.data[place] += read(picture, fromX + midX, fromY + midY);
+      const fromX = midX + cos * (x - midX) + sin * (y - midY); // as unturn: written out, as it
+      const fromY = midY + cos * (y - midY) - sin * (x - midX); // is done millions of times
+      addPoint(found, Math.floor(y / k) * width + Math.floor(x / k), picture, fromX, fromY);
     }
   }
   for (let i = 0; i < found.data.length; i += 1) found.data[i] /= k * k;
@@ -54,11 +63,15 @@ export function addNoise(picture, amount) {
 
 /** A blank patch in the middle that hides `share` of the picture. */
 export function hide(picture, share) {
-  const { width, height } = picture;
+  const { width, height, channels } = picture;
   const data = picture.data.slice();
   const [across, down] = [width, height].map((size) => Math.round(size * Math.sqrt(share)));
   const [left, top] = [Math.floor((width - across) / 2), Math.floor((height - down) / 2)];
-  for (let y = top; y < top + down; y += 1) data.fill(0, y * width + left, y * width + left + across);
+  for (let c = 0; c < channels; c += 1) {
+    for (let y = c * height + top; y < c * height + top + down; y += 1) {
+      data.fill(0, y * width + left, y * width + left + across);
+    }
+  }
   return { ...picture, data };
 }
 
@@ -67,25 +80,28 @@ export function invert(picture) {
   return { ...picture, data: picture.data.map((value) => 1 - value) };
 }
 
-/** Set the disc around (x, y), in pixels, to `value`. Changes `picture`. */
-export function stamp(picture, x, y, radius, value) {
+/** Set the disc around (x, y), in pixels, to `color`, a number for each channel. Changes `picture`. */
+export function stamp(picture, x, y, radius, color) {
   const { width, height, data } = picture;
   for (let j = Math.max(0, Math.floor(y - radius)); j < Math.min(height, y + radius); j += 1) {
     for (let i = Math.max(0, Math.floor(x - radius)); i < Math.min(width, x + radius); i += 1) {
-      if (Math.hypot(i + 0.5 - x, j + 0.5 - y) <= radius) data[j * width + i] = value;
+      if (Math.hypot(i + 0.5 - x, j + 0.5 - y) > radius) continue;
+      color.forEach((value, c) => { data[(c * height + j) * width + i] = value; });
     }
   }
 }
 
 /** Raw numbers of a model's unit as a picture. */
-export function fromRaw(row, width, height, { minimum, maximum }) {
-  const data = Float64Array.from(row.flat(), (raw) => (raw - minimum) / (maximum - minimum));
-  return { width, height, data };
+export function fromRaw(row, size, { minimum, maximum }) {
+  const data = Float64Array.from(row, (raw) => (raw - minimum) / (maximum - minimum));
+  return { ...size, data };
 }
 
-/** The picture in a model's raw unit, to two places: whole numbers come back whole. */
+/** The picture in a model's raw unit, far finer than 8 bits: whole numbers come back whole. */
 export function toRaw(picture, { minimum, maximum }) {
-  return Array.from(picture.data, (value) => +(minimum + value * (maximum - minimum)).toFixed(2));
+  const span = maximum - minimum;
+  const fine = 10 ** Math.max(0, 5 - Math.ceil(Math.log10(span)));
+  return Array.from(picture.data, (value) => Math.round((minimum + value * span) * fine) / fine);
 }
 
 function turn(degrees) {
@@ -94,13 +110,18 @@ function turn(degrees) {
   return [Math.cos(angle), Math.sin(angle)].map((value) => Math.round(value * 1e12) / 1e12);
 }
 
-function read({ width, height, data }, x, y) {
+/** Add the point (x, y) of `picture`, between its four neighbors, to all channels of a pixel. */
+function addPoint(found, place, { width, height, channels, data }, x, y) {
   const [left, top] = [Math.floor(x), Math.floor(y)];
-  const [right, down] = [x - left, y - top];
-  const at = (i, j) => (i < 0 || j < 0 || i >= width || j >= height ? 0 : data[j * width + i]);
-  const upper = right ? at(left, top) * (1 - right) + at(left + 1, top) * right : at(left, top);
-  if (!down) return upper;
-  return upper * (1 - down) + (at(left, top + 1) * (1 - right) + at(left + 1, top + 1) * right) * down;
+  for (let j = Math.max(0, top); j < Math.min(height, top + 2); j += 1) {
+    for (let i = Math.max(0, left); i < Math.min(width, left + 2); i += 1) {
+      const share = (1 - Math.abs(x - i)) * (1 - Math.abs(y - j));
+      for (let c = 0; c < channels; c += 1) {
+        found.data[c * found.width * found.height + place]
+          += share * data[(c * height + j) * width + i];
+      }
+    }
+  }
 }
 
 /** Draws of the standard normal from a seed: mulberry32 and Box-Muller. */

@@ -4,6 +4,7 @@ import { hasKey, locate } from "./api.js";
 import { fresh, h, panel } from "./dom.js";
 
 const FORMS = { curl, Python: python };
+const ARGUMENT = 1e5; // characters; Linux takes an argument of 128 KiB at most
 
 /** The panel for `model`; `show(body)` writes the request that `body` is. */
 export function createRequest(model, say) {
@@ -47,19 +48,23 @@ async function write(element) {
 
 function curl(body) {
   const key = hasKey() ? ' -H "X-API-Key: $MCDROP_API_KEY"' : "";
-  const text = JSON.stringify(body).replaceAll("'", "'\\''");
-  return `curl -s ${locate("predict")} -H 'content-type: application/json'${key} \\\n  -d '${text}'`;
+  const ask = `curl -s ${locate("predict")} -H 'content-type: application/json'${key}`;
+  const text = JSON.stringify(body);
+  if (text.length > ARGUMENT) return `${ask} -d @- <<'END'\n${text}\nEND`;
+  return `${ask} \\\n  -d '${text.replaceAll("'", "'\\''")}'`;
 }
 
-function python({ inputs, records, ...options }, { task }) {
+function python({ inputs, records, ...options }, { classes }) {
   const key = hasKey() ? ', key=os.environ["MCDROP_API_KEY"]' : "";
   const asked = Object.entries(options).map(([name, value]) => `${name}=${literal(value)}`).join(", ");
-  const shown = task === "classification" ? ["prediction", "confidence", "epistemic"]
-    : ["mean", "std", "lower", "upper"];
-  return `${hasKey() ? "import os\n\n" : ""}import mcdrop\n\nrows = ${literal(inputs ?? records)}\n`
+  const [names, shown] = classes.length
+    ? [`classes = ${literal(classes)}\n`,
+      "[classes[i] for i in answer.prediction], answer.confidence, answer.epistemic"]
+    : ["", "answer.mean, answer.std, answer.lower, answer.upper"];
+  return `${hasKey() ? "import os\n\n" : ""}import mcdrop\n\nrows = ${literal(inputs ?? records)}\n${names}`
     + `with mcdrop.Client("${locate("./").replace(/\/$/, "")}"${key}) as client:\n`
     + `    answer = client.predict(rows, ${asked})\n`
-    + `print(${shown.map((name) => `answer.${name}`).join(", ")})`;
+    + `print(${shown})`;
 }
 
 /** A JSON value as Python writes it. */

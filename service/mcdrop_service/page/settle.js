@@ -8,8 +8,12 @@ import { plain } from "./format.js";
 const MOST = 1024; // passes streamed, where fewer were asked for: to show what more would bring
 const SIGMAS = 2; // half the band, in standard errors
 
-/** The panel; `what` is followed, of which `pick(answer)` gives { name, mean, error }. */
-export function createSettle(what, pick) {
+/**
+ * The panel; `what` is followed, of which `pick(answer)` gives { name, mean, error }.
+ *
+ * The band ends at `least` and `most`, beyond which nothing can be.
+ */
+export function createSettle(what, pick, least = -Infinity, most = Infinity) {
   const chart = createChart();
   const hint = `${what} after 8, 16, 32 … passes, give or take two standard errors.`;
   const element = panel("How it settles", hint, chart.element);
@@ -22,13 +26,14 @@ export function createSettle(what, pick) {
       show(points, body.samples);
     }
   }
+  const within = (value) => Math.min(most, Math.max(least, value));
   function show(points, asked) {
     const y = points.map((point) => point.mean);
     const { name, mean, error } = points.at(-1);
     chart.draw({
       x: points.map((point) => point.samples),
       y,
-      band: points.map((p) => [p.mean - SIGMAS * p.error, p.mean + SIGMAS * p.error]),
+      band: points.map((p) => [p.mean - SIGMAS * p.error, p.mean + SIGMAS * p.error].map(within)),
       here: asked,
       log: true,
       xTicks: points.map((point) => point.samples),

@@ -26,7 +26,7 @@ function viewClasses(model, input) {
     const [now] = answer.predictions;
     const name = row.prediction;
     return { name, mean: now.probabilities[name], error: now.mc_error[name] };
-  });
+  }, 0, 1);
   const sweep = input.sweepTitle && createSweep(input,
     "Confidence, and the class that is predicted. The upright line is where you are.", readClasses);
   return {
