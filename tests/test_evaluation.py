@@ -24,9 +24,10 @@ from mcdrop.evaluation.corruption import corrupt
 from mcdrop.evaluation.tree import as_json
 from mcdrop.evaluation.words import number, verdicts
 from mcdrop.metrics import Estimate
+from mcdrop.predictions import ValuePredictions
 from mcdrop.recipe import Recipe
 from mcdrop.repository import read_card
-from tests.models import random_pixels, save_random_classifier
+from tests.models import SIZES, random_pixels, save_random_classifier, save_table_model
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +235,44 @@ def test_a_regression_is_reported(line: tuple[mcdrop.Predictor, Path], tmp_path:
     assert [point["samples"] for point in found["t_curve"]] == [1, 2, 3, 5, 10, 20, 30, 40]
     figures = {p.stem for p in (tmp_path / "out/figures").iterdir()}
     assert figures == {"fit", "quantiles", "uncertainty", "coverage", "t_curve"}
+
+
+def test_several_targets_are_reported_each_in_its_own_unit(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    noise = {"noise": [0.25, 4e6], "target_variance": [9.0, 16e6]}
+    fields = {"targets": ("mass", "price"), "calibration": noise}
+    model = mcdrop.load(save_table_model(tmp_path, "sizes", SIZES, **fields))
+    x, y = rng.normal(size=(60, 2)), rng.normal(size=(60, 2)) * [1, 1000]
+    np.savez(tmp_path / "rows.npz", x=x, y=y)
+    found = evaluate(model, labeled_rows(model.card, tmp_path / "rows.npz"), tmp_path, samples=8)
+    answer = model.predict(x, 8)
+    assert isinstance(answer, ValuePredictions)
+    assert found["served"]["rmse"] == pytest.approx(metrics.rmse(answer.mean, y))
+    covered = (answer.lower <= y) & (y <= answer.upper)
+    for c, name in enumerate(("mass", "price")):
+        moments = answer.mean[:, c], answer.total[:, c], y[:, c]
+        error = metrics.rmse(answer.mean[:, c], y[:, c])
+        fixed = metrics.rmse(answer.deterministic.mean[:, c], y[:, c])
+        assert found["served"][f"rmse_{name}"] == pytest.approx(error)
+        assert found["deterministic"][f"rmse_{name}"] == pytest.approx(fixed)
+        assert found["difference"][f"rmse_{name}"] == pytest.approx(error - fixed)
+        assert found["served"][f"nll_{name}"] == pytest.approx(metrics.gaussian_nll(*moments))
+        assert found["served"][f"crps_{name}"] == pytest.approx(metrics.crps_gaussian(*moments))
+        assert found["conformal"]["targets"][name] == covered[:, c].mean()
+        width = metrics.interval_width(answer.lower[:, c], answer.upper[:, c])
+        assert found["conformal"]["widths"][name] == pytest.approx(width)
+        lower, upper = answer.interval(0.95)
+        width = metrics.interval_width(lower[:, c], upper[:, c])
+        assert found["gaussian"]["widths"][name] == pytest.approx(width)
+        assert found["intervals"]["served"][f"rmse_{name}"]["low"] <= error
+    gaps = {name: found["difference"][f"rmse_{name}"] for name in ("mass", "price")}
+    larger = ", ".join(name for name, gap in gaps.items() if gap > 0) or "none"
+    assert found["verdict"][0].startswith("Of 2 targets, ")
+    assert found["verdict"][0].endswith(f"deterministic answer for {larger}.")
+    page = (tmp_path / "report.html").read_text()
+    for words in ("rmse price", "coverage, level 0.9", "width, gaussian 95 %"):
+        assert words in page
 
 
 def test_a_report_that_cannot_be_written_says_so(

@@ -11,7 +11,7 @@ from mcdrop import metrics
 from mcdrop.errors import InputError, RepositoryError
 from mcdrop.predictions import ClassPredictions, ValuePredictions
 from mcdrop_service.ask import Ask
-from mcdrop_service.assessment import assess, tell_level
+from mcdrop_service.assessment import assess, assess_targets, tell_level
 from mcdrop_service.feedback import ADAPTED, Keeper, Ledger
 from mcdrop_service.job import Job
 from tests.models import SIZES, random_pixels, save_random_classifier, save_table_model
@@ -83,11 +83,20 @@ def test_a_regression_s_report_has_its_intervals(
     truth = found.mean + rng.normal(size=(60, 2))
     records = [dict(zip(("mass", "price"), row, strict=True)) for row in truth.tolist()]
     assert ledger.label("a", records) == 60
-    report = assess(ledger.read("sizes", 1))  # type: ignore[arg-type]
+    kept = ledger.read("sizes", 1)
+    assert kept is not None
+    report = assess(kept)
     inside = metrics.interval_coverage(found.lower, found.upper, truth)
     assert report["coverage"] == pytest.approx(inside)
     assert report["rmse"] == pytest.approx(metrics.rmse(found.mean, truth))
     assert report["nll"] == pytest.approx(metrics.gaussian_nll(found.mean, found.total, truth))
+    assert report["width"] == pytest.approx(metrics.interval_width(found.lower, found.upper))
+    mass, price = assess_targets(kept, ("mass", "price")).values()
+    assert mass.keys() == price.keys() == report.keys()
+    assert mass["coverage"] == ((found.lower <= truth) & (truth <= found.upper))[:, 0].mean()
+    assert price["rmse"] == pytest.approx(metrics.rmse(found.mean[:, 1], truth[:, 1]))
+    assert price["width"] == pytest.approx((found.upper - found.lower)[:, 1].mean())
+    assert assess_targets(kept.target(1), ("price",)) == {}
 
 
 def test_labels_are_taken_once_and_have_to_fit(

@@ -271,10 +271,21 @@ def test_labels_make_a_report_and_move_the_level(url: str, client: mcdrop.Client
         client.feedback("for-feedback", ["1"])
     with pytest.raises(RepositoryError):
         client.feedback("unheard-of", ["1"])
-    assert http(url, "/models/tiny/feedback").json()["scores"] == {}
+    report = http(url, "/models/tiny/feedback").json()
+    assert report["scores"] == report["targets"] == {}
 
 
-def told_when_kept(client: mcdrop.Client, request: str, labels: list[str | None]) -> int:
+def test_several_targets_have_a_report_each(url: str, client: mcdrop.Client) -> None:
+    rows = np.zeros((3, 2))
+    found = client.predict(rows, model="sizes", request_id="of-sizes")
+    labels = [{"mass": mass, "price": price + 100} for mass, price in found.mean.tolist()]
+    assert told_when_kept(client, "of-sizes", labels) == 3
+    targets = http(url, "/models/sizes/feedback").json()["targets"]
+    errors = {name: scores["rmse"] for name, scores in targets.items()}
+    assert errors == pytest.approx({"mass": 0, "price": 100})
+
+
+def told_when_kept(client: mcdrop.Client, request: str, labels: list[Any]) -> int:
     """Answers are kept a moment after they are given."""
     for _ in range(50):
         try:

@@ -56,8 +56,8 @@ def evaluate(
     Returns:
         What ``metrics.json`` holds: ``n``, the scores of ``deterministic``, ``mc`` and ``served``
         (classification: ``accuracy``, ``nll``, ``brier``, ``ece`` and more; regression: ``rmse``,
-        and beside it ``nll``, ``crps`` and more), ``conformal``, ``t_curve`` and so on; and
-        ``intervals`` of the same shape.
+        and beside it ``nll``, ``crps`` and more; of several targets each, ``rmse_<target>``),
+        ``conformal``, ``t_curve`` and so on; and ``intervals`` of the same shape.
 
     Raises:
         InputError: rows do not fit the model, an argument is out of bounds, matplotlib is not

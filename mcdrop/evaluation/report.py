@@ -15,7 +15,7 @@ from mcdrop.evaluation.classes import answers
 from mcdrop.evaluation.corruption import CORRUPTIONS
 from mcdrop.evaluation.evidence import Evidence
 from mcdrop.evaluation.extremes import extremes
-from mcdrop.evaluation.sections import Section, draw, numbers_table
+from mcdrop.evaluation.sections import Section, Table, draw, numbers_table
 from mcdrop.evaluation.tree import Tree
 from mcdrop.evaluation.words import number
 from mcdrop.metrics import ece
@@ -168,7 +168,9 @@ def _coverage(tree: Tree) -> Section:
     conformal = tree["conformal"]
     parts = conformal["classes" if "classes" in conformal else "targets"]
     tables = [numbers_table({f"level {conformal['level']:g}": conformal})]
-    tables += [numbers_table({"gaussian 95 %": tree["gaussian"]})] if "gaussian" in tree else []
+    if "gaussian" in tree:
+        tables.append(numbers_table({"gaussian 95 %": tree["gaussian"]}))
+        tables += [_by_target(tree)] if len(parts) > 1 else []
     text = "How often the conformal set or interval holds the truth, on all rows and by part."
     shown = {name: part for name, part in parts.items() if part.n}
     if len(shown) > _MOST_NAMES:
@@ -179,6 +181,16 @@ def _coverage(tree: Tree) -> Section:
         size=max(2.5, 0.9 + 0.26 * len(shown)),
     )
     return Section("coverage", "Coverage", text, tables, figure)
+
+
+def _by_target(tree: Tree) -> Table:
+    named = {f"level {tree['conformal']['level']:g}": "conformal", "gaussian 95 %": "gaussian"}
+    columns = {
+        f"{what}, {name}": tree[key][part]
+        for name, key in named.items()
+        for what, part in (("coverage", "targets"), ("width", "widths"))
+    }
+    return numbers_table(columns, "Of each target, in its own unit.")
 
 
 def _passes(tree: Tree) -> Section:

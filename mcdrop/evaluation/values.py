@@ -3,6 +3,8 @@
 Knows scores with their intervals. Refuses to know pictures and words.
 """
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from mcdrop.evaluation.classes import novelty_numbers
 from mcdrop.evaluation.evidence import Evidence
 from mcdrop.evaluation.tree import Tree
 from mcdrop.metrics import Estimate, estimate, share
+from mcdrop.metrics.targets import by_target
 from mcdrop.posterior import Posterior
 from mcdrop.predictions import ValuePredictions
 from mcdrop.predictor import Predictor
@@ -28,21 +31,30 @@ _GAUSSIAN = 0.95
 
 
 def value_numbers(evidence: Evidence) -> Tree:
-    """Every number of a regression, with intervals, by name."""
+    """Every number of a regression, with intervals, by name.
+
+    Of several targets, a score is the average over them, whatever their units, and beside it
+    stands that of each, ``<score>_<target>``.
+    """
     served, y = evidence.served, evidence.rows.truth
     if not isinstance(served, ValuePredictions):
         raise TypeError("value_numbers wants the evidence of a regression")
-    moments = served.mean, served.total, y
-    mixture = {name: estimate(score, *moments) for name, score in _SCORES.items()}
-    rmse = {"rmse": estimate(metrics.rmse, served.mean, y)}
+    score = partial(_each, evidence.predictor.card.targets)
+    fixed, moments = served.deterministic.mean, (served.mean, served.total, y)
+    rmse = score("rmse", metrics.rmse, served.mean, y)
+    nll = score("nll", metrics.gaussian_nll, *moments)
+    mixture = {
+        **score("crps", metrics.crps_gaussian, *moments),
+        **score("quantile_error", metrics.quantile_calibration_error, *moments),
+    }
     tree: dict[str, Any] = {
-        "deterministic": {"rmse": estimate(metrics.rmse, served.deterministic.mean, y)},
-        "mc": {**rmse, "nll": mixture["nll"]},
-        "served": {**rmse, **mixture, **_likelihood(evidence, y)},
-        "difference": {"rmse": _gain(served, y)},
+        "deterministic": score("rmse", metrics.rmse, fixed, y),
+        "mc": {**rmse, **nll},
+        "served": {**rmse, **nll, **mixture, **_likelihood(evidence, y)},
+        "difference": score("rmse", _gain, served.mean, fixed, y),
         "conformal": _conformal(served, y, evidence.predictor),
-        "gaussian": _gaussian(served, y),
-        "sharpness": estimate(metrics.sharpness, served.total),
+        "gaussian": _gaussian(served, y, evidence.predictor),
+        **score("sharpness", metrics.sharpness, served.total),
     }
     if evidence.strange_served is not None:
         strange = row_epistemic(evidence.strange_served)
@@ -50,20 +62,17 @@ def value_numbers(evidence: Evidence) -> Tree:
     return tree
 
 
-_SCORES: dict[str, Any] = {
-    "nll": metrics.gaussian_nll,
-    "crps": metrics.crps_gaussian,
-    "quantile_error": metrics.quantile_calibration_error,
-}
+def _each(
+    targets: Sequence[str], name: str, score: Callable[..., float], *values: Floats
+) -> dict[str, Estimate]:
+    """A score over all targets, and of each where they are several."""
+    estimated = partial(estimate, score)
+    return {name: estimated(*values), **by_target(name, estimated, targets, *values)}
 
 
-def _gain(served: ValuePredictions, y: Floats) -> Estimate:
+def _gain(mean: Floats, fixed: Floats, truth: Floats) -> float:
     """Error of the MC mean minus that of the deterministic answer: below 0 where passes help."""
-
-    def gap(a: Floats, b: Floats, truth: Floats) -> float:
-        return metrics.rmse(a, truth) - metrics.rmse(b, truth)
-
-    return estimate(gap, served.mean, served.deterministic.mean, y)
+    return metrics.rmse(mean, truth) - metrics.rmse(fixed, truth)
 
 
 def _likelihood(evidence: Evidence, y: Floats) -> dict[str, Any]:
@@ -86,23 +95,28 @@ def _likelihood(evidence: Evidence, y: Floats) -> dict[str, Any]:
 
 
 def _conformal(served: ValuePredictions, y: Floats, predictor: Predictor) -> dict[str, Any]:
-    targets, calibrated = predictor.card.targets, len(predictor.reference.scores)
-    covered = (served.lower <= y) & (y <= served.upper)
     return {
         "level": served.level,
-        "coverage": share(covered[:, 0]) if len(targets) == 1 else estimate(np.mean, covered),
-        "chance": coverage_range(calibrated, len(y), served.level),
-        "width": estimate(metrics.interval_width, served.lower, served.upper),
-        "targets": {name: share(covered[:, c]) for c, name in enumerate(targets)},
+        "chance": coverage_range(len(predictor.reference.scores), len(y), served.level),
+        **_intervals(served.lower, served.upper, y, predictor.card.targets),
     }
 
 
-def _gaussian(served: ValuePredictions, y: Floats) -> dict[str, Any]:
+def _gaussian(served: ValuePredictions, y: Floats, predictor: Predictor) -> dict[str, Any]:
     """Coverage of mean -+ 1.96 std, which nothing but the fitted variance vouches for."""
-    lower, upper = served.interval(_GAUSSIAN)
+    intervals = _intervals(*served.interval(_GAUSSIAN), y, predictor.card.targets)
+    return {"level": _GAUSSIAN, **intervals}
+
+
+def _intervals(lower: Floats, upper: Floats, y: Floats, targets: Sequence[str]) -> dict[str, Any]:
+    """How often intervals hold the truth and how wide they are: of all targets, and of each."""
     covered = (lower <= y) & (y <= upper)
+    each = list(enumerate(targets))
     return {
-        "level": _GAUSSIAN,
-        "coverage": share(covered[:, 0]) if y.shape[1] == 1 else estimate(np.mean, covered),
+        "coverage": share(covered[:, 0]) if len(targets) == 1 else estimate(np.mean, covered),
         "width": estimate(metrics.interval_width, lower, upper),
+        "targets": {name: share(covered[:, c]) for c, name in each},
+        "widths": {
+            name: estimate(metrics.interval_width, lower[:, c], upper[:, c]) for c, name in each
+        },
     }

@@ -65,7 +65,15 @@ def _against_deterministic(tree: Tree) -> str:
 
 
 def _against_mean(tree: Tree) -> str:
-    gap: Estimate = tree["difference"]["rmse"]
+    gaps: dict[str, Estimate] = tree["difference"]
+    if len(gaps) > 1:
+        each = {name.removeprefix("rmse_"): gap for name, gap in gaps.items() if name != "rmse"}
+        larger = [name for name, gap in each.items() if gap.value > 0]
+        return (
+            f"Of {len(each)} targets, the error (RMSE) of the MC mean is larger than that of the "
+            f"deterministic answer for {', '.join(larger) or 'none'}."
+        )
+    gap = gaps["rmse"]
     how = "no larger than" if gap.value <= 0 else "larger than"
     return (
         f"The error of the MC mean is {how} that of the deterministic answer: RMSE "

@@ -4,6 +4,8 @@ Knows scores (`mcdrop.metrics`) and what calibration promised. Refuses to know w
 labels are kept.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mcdrop.abstention import clopper_pearson
@@ -14,20 +16,22 @@ from mcdrop.metrics import (
     crps_gaussian,
     ece,
     gaussian_nll,
+    interval_width,
     nll,
     quantile_calibration_error,
     rmse,
 )
 from mcdrop_service.kept import Kept
 
-__all__ = ["assess", "tell_level"]
+__all__ = ["assess", "assess_targets", "tell_level"]
 
 
 def assess(kept: Kept) -> dict[str, float]:
     """Scores of the answers, and how often sets and intervals held the truth.
 
     ``coverage`` stands beside ``level``, the mean of the levels asked for, and ``coverage_bound``,
-    a one-sided 90 % Clopper-Pearson lower bound on it.
+    a one-sided 90 % Clopper-Pearson lower bound on it. Of several targets, scores are averages over
+    them, whatever their units. ``width``, of intervals, is left out where one has no end.
     """
     missed = kept.missed
     least = 1 - clopper_pearson(int(np.ceil(missed.sum())), len(missed))
@@ -48,6 +52,8 @@ def assess(kept: Kept) -> dict[str, float]:
         }
     mean, variance = kept.answers[:, 0], kept.answers[:, 1]
     scores = {"rmse": rmse(mean, kept.labels)}
+    width = interval_width(kept.answers[:, 2], kept.answers[:, 3])
+    scores |= {"width": width} if np.isfinite(width) else {}
     if (variance > 0).all():
         scores |= {
             "nll": gaussian_nll(mean, variance, kept.labels),
@@ -55,6 +61,13 @@ def assess(kept: Kept) -> dict[str, float]:
             "calibration_error": quantile_calibration_error(mean, variance, kept.labels),
         }
     return scores | covered
+
+
+def assess_targets(kept: Kept, targets: Sequence[str]) -> dict[str, dict[str, float]]:
+    """What `assess` tells of each of several targets, in its own unit; empty for a single one."""
+    if len(targets) < 2:
+        return {}
+    return {name: assess(kept.target(column)) for column, name in enumerate(targets)}
 
 
 def tell_level(state: AdaptiveLevel) -> dict[str, float | None]:

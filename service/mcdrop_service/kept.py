@@ -33,6 +33,11 @@ class Kept(NamedTuple):
     labels: NDArray[np.float64]
     levels: NDArray[np.float64]
 
+    def target(self, column: int) -> "Kept":
+        """What is kept of one of several targets."""
+        one = slice(column, column + 1)
+        return self._replace(answers=self.answers[:, :, one], labels=self.labels[:, one])
+
     @property
     def missed(self) -> NDArray[np.float64]:
         """Whether each row's set missed its label; or the share of targets missed, (n,)."""

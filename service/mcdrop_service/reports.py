@@ -19,7 +19,7 @@ from mcdrop.errors import RepositoryError
 from mcdrop.model_card import markdown
 from mcdrop_service import metrics
 from mcdrop_service.ask import RefusedError
-from mcdrop_service.assessment import assess, tell_level
+from mcdrop_service.assessment import assess, assess_targets, tell_level
 from mcdrop_service.backend import Backend
 from mcdrop_service.catalog import Catalog
 from mcdrop_service.feedback import Ledger
@@ -87,6 +87,9 @@ class FeedbackReport(BaseModel):
     scores: dict[str, float] = Field(
         description="live scores; `coverage` is to be compared with `level`"
     )
+    targets: dict[str, dict[str, float]] = Field(
+        description="the same of each of several targets, in its own unit; empty for a single one"
+    )
     adaptive: dict[str, float | None] | None = Field(
         description="adaptive conformal inference; null where it is off"
     )
@@ -142,6 +145,7 @@ def _report(catalog: Catalog, base: Ledger, model: str, version: int | None) -> 
         version=card.version,
         rows=len(kept.labels) if kept else 0,
         scores=assess(kept) if kept else {},
+        targets=assess_targets(kept, card.targets) if kept else {},
         adaptive=tell_level(state) if state else None,
     )
 
