@@ -7,9 +7,10 @@ Names are imported when they are first used: PyTorch alone takes seconds, and `m
 needs none of it.
 """
 
-from importlib import import_module
 from importlib.metadata import version as _version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from mcdrop.later import importer as _importer
 
 if TYPE_CHECKING:
     from mcdrop.adoption import adopt
@@ -34,24 +35,21 @@ __all__ = [
 ]
 __version__ = _version("mcdrop")
 
-_HOMES = {
-    "AsyncClient": "client",
-    "Client": "client",
-    "DropoutMLP": "network",
-    "Posterior": "posterior",
-    "Predictor": "predictor",
-    "Recipe": "recipe",
-    "adopt": "adoption",
-    "load": "predictor",
-    "load_recipe": "recipe",
-    "train": "pipeline",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'mcdrop' has no attribute {name!r}")
-    return getattr(import_module(f"mcdrop.{_HOMES[name]}"), name)
+__getattr__ = _importer(
+    __name__,
+    {
+        "AsyncClient": "client",
+        "Client": "client",
+        "DropoutMLP": "network",
+        "Posterior": "posterior",
+        "Predictor": "predictor",
+        "Recipe": "recipe",
+        "adopt": "adoption",
+        "load": "predictor",
+        "load_recipe": "recipe",
+        "train": "pipeline",
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -4,8 +4,8 @@ Knows confidences and errors of calibration rows. Refuses to know networks.
 """
 
 import numpy as np
+import scipy  # its parts are imported when they are first used
 from numpy.typing import NDArray
-from scipy.stats import beta, binom
 
 __all__ = ["clopper_pearson", "threshold"]
 
@@ -54,10 +54,14 @@ def threshold(
 def _p_values(confidence: Floats, errors: Flags, thresholds: Floats, risk: float) -> Floats:
     """P(Binomial(answered, risk) <= wrong) for each threshold."""
     answered = confidence >= thresholds[:, None]  # (thresholds, n)
-    values: Floats = binom.cdf((answered & errors).sum(1), answered.sum(1), risk)
-    return values
+    wrong, right = (answered & errors).sum(1), (answered & ~errors).sum(1)
+    # The binomial distribution as a beta integral: `scipy.stats` takes seconds to import.
+    values = scipy.special.betaincc(wrong + 1, np.maximum(right, 1), risk)
+    return np.where(right > 0, values, 1.0)
 
 
 def clopper_pearson(errors: int, rows: int, delta: float = DELTA) -> float:
     """Upper bound of an error rate that holds with probability 1 - ``delta``; 1 without rows."""
-    return float(beta.ppf(1 - delta, errors + 1, rows - errors)) if errors < rows else 1.0
+    if errors >= rows:
+        return 1.0
+    return float(scipy.special.betaincinv(errors + 1, rows - errors, 1 - delta))

@@ -14,13 +14,14 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
+from mcdrop.adopted import Adopted, AdoptedNetwork, Layer
 from mcdrop.arguments import bounded, one_of
 from mcdrop.data.given import Truth, given_truth, preprocessing_of, raw_numbers
 from mcdrop.data.preprocessing import Preprocessing
 from mcdrop.data.sources import Dataset, Split
 from mcdrop.data.splits import hold_out
 from mcdrop.errors import InputError, NetworkError
-from mcdrop.layers import Adopted, AdoptedNetwork, Layer, build_layers, describe
+from mcdrop.layers import build_layers, describe
 from mcdrop.pipeline import publish
 from mcdrop.plan import leaves, read_layout, sequence
 from mcdrop.posterior import Posterior

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import nn
 
+from mcdrop.adopted import Adopted
 from mcdrop.calibration import RISKS, Calibration, Reference
 from mcdrop.corrections import fit_classes, fit_noise, narrow
 from mcdrop.data.sources import Dataset
-from mcdrop.layers import Adopted
 from mcdrop.metrics import Estimate, summarize
 from mcdrop.network import with_spread
 from mcdrop.posterior import Posterior

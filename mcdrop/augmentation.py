@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as v2
+from torch.nn import functional as F
 
 from mcdrop.errors import InputError
 from mcdrop.recipe import AugmentationRecipe
@@ -49,8 +49,8 @@ class Augmentation:
         pictures = x.view(rows, *self.shape)  # (B, H, W)
         if recipe.flip:
             flipped = torch.rand(rows, generator=generator) < 0.5
-            mirrored = v2.horizontal_flip(pictures)
-            pictures = torch.where(flipped.to(x.device)[:, None, None], mirrored, pictures)
+            which = flipped.to(x.device)[:, None, None]
+            pictures = torch.where(which, pictures.flip(-1), pictures)
         if recipe.shift:
             by = torch.randint(2 * recipe.shift + 1, (2, rows, 1), generator=generator)
             pictures = self._shifted(pictures, by.to(x.device))
@@ -59,7 +59,7 @@ class Augmentation:
     def _shifted(self, pictures: Tensor, by: Tensor) -> Tensor:
         """Cut each picture out of its padded self at offsets ``by`` (2, B, 1)."""
         height, width = self.shape
-        padded: Tensor = v2.pad(pictures, [self.recipe.shift], padding_mode="edge")
+        padded = F.pad(pictures, [self.recipe.shift] * 4, mode="replicate")  # (B, H + 2s, W + 2s)
         row = by[0] + torch.arange(height, device=by.device)  # (B, H)
         column = by[1] + torch.arange(width, device=by.device)  # (B, W)
         which = torch.arange(len(pictures), device=by.device)

@@ -7,9 +7,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from mcdrop.adopted import Adopted
 from mcdrop.calibration import Calibration
 from mcdrop.data.preprocessing import Preprocessing
-from mcdrop.layers import Adopted
 from mcdrop.recipe import Recipe, Task
 
 __all__ = ["Card", "Examples"]

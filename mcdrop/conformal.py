@@ -9,8 +9,8 @@ import math
 from typing import Literal
 
 import numpy as np
+import scipy  # its parts are imported when they are first used
 from numpy.typing import NDArray
-from scipy.stats import betabinom
 
 from mcdrop.errors import InputError
 
@@ -50,7 +50,7 @@ def coverage_range(
     rank = math.ceil(round((calibration_rows + 1) * level, 9))
     if rank > calibration_rows:
         return 1.0, 1.0
-    counts = betabinom(rows, rank, calibration_rows + 1 - rank)
+    counts = scipy.stats.betabinom(rows, rank, calibration_rows + 1 - rank)
     low, high = counts.ppf([(1 - chance) / 2, (1 + chance) / 2]) / rows
     return float(low), float(high)
 

@@ -7,8 +7,8 @@ where rows come from and how their uncertainty was computed.
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # its parts are imported when they are first used
 from numpy.typing import NDArray
-from scipy.stats import ks_2samp
 
 from mcdrop.errors import InputError
 
@@ -55,7 +55,7 @@ def compare(live: NDArray[np.float64], reference: NDArray[np.float64]) -> Drift:
             raise InputError(
                 f"got {name} values of shape {sample.shape}, wanted one finite number or more, (n,)"
             )
-    found = ks_2samp(live, reference, method="auto")
+    found = scipy.stats.ks_2samp(live, reference, method="auto")
     ordered = np.sort(reference)
     below = np.searchsorted(ordered, live, "left") + np.searchsorted(ordered, live, "right")
     return Drift(

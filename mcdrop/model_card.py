@@ -4,9 +4,9 @@ Knows words and Markdown tables. Refuses to know how anything was measured. Afte
 2019, "Model cards for model reporting".
 """
 
+from mcdrop.adopted import Adopted
 from mcdrop.calibration import Promise
 from mcdrop.card import Card
-from mcdrop.layers import Adopted
 
 __all__ = ["markdown"]
 

@@ -14,11 +14,11 @@ from typing import Any
 
 from torch import nn
 
+from mcdrop.adopted import Adopted
 from mcdrop.assessment import assess
 from mcdrop.card import Examples
 from mcdrop.data.images import CLASSES
 from mcdrop.data.sources import Dataset, load_dataset, raw_split
-from mcdrop.layers import Adopted
 from mcdrop.model_card import markdown
 from mcdrop.recipe import Recipe
 from mcdrop.repository import Texts, checkpoint_path, prepare, save

@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 import mcdrop
 from mcdrop import repository
+from mcdrop.adopted import Adopted, Layer
 from mcdrop.errors import InputError, NetworkError, RepositoryError
-from mcdrop.layers import Adopted, Layer, build_layers, describe
+from mcdrop.layers import build_layers, describe
 from mcdrop.recipe import CalibrationRecipe
 
 RNG = np.random.default_rng(0)

@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOORS = [
-    {"errors", "held"},
+    {"errors", "held", "later"},
     {"uncertainty", "arguments", "chain"},
     {
         "recipe",
@@ -23,6 +23,7 @@ FLOORS = [
     },
     {
         "network",
+        "adopted",
         "regularization",
         "objective",
         "sweep",

@@ -10,7 +10,8 @@ import pytest
 from mcdrop.errors import RepositoryError
 from mcdrop_service import shelf as module
 from mcdrop_service.ask import RefusedError
-from mcdrop_service.shelf import LoadingError, Shelf, unloaded
+from mcdrop_service.marks import unloaded
+from mcdrop_service.shelf import LoadingError, Shelf
 from tests.models import save_random_classifier, sicken
 
 

@@ -16,8 +16,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 import mcdrop
 from mcdrop_service.backend import Backend
+from mcdrop_service.job import as_it_is
 from mcdrop_service.spans import Spans, Stamp, TracedBackend
-from mcdrop_service.worker import Worker, as_it_is
+from mcdrop_service.worker import Worker
 from tests.models import random_pixels, save_random_classifier
 from tests.serving import serving
 from tests.worker.working import ask, run

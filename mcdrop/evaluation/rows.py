@@ -13,6 +13,7 @@ import pyarrow as pa
 import torch
 from numpy.typing import NDArray
 
+from mcdrop.adopted import Adopted
 from mcdrop.card import Card
 from mcdrop.data.columns import is_numeric, list_names
 from mcdrop.data.files import Block, encodable, read_arrays, read_batches, read_table
@@ -21,7 +22,6 @@ from mcdrop.data.preprocessing import ArrayPreprocessing, Preprocessing
 from mcdrop.data.sources import raw_split, raw_test
 from mcdrop.data.truth import Truth, class_indices, outputs
 from mcdrop.errors import DataError, InputError
-from mcdrop.layers import Adopted
 from mcdrop.recipe import DataRecipe, Recipe
 
 __all__ = ["Rows", "labeled_rows", "own_test_rows", "strange_rows"]

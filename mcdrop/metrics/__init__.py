@@ -1,14 +1,15 @@
 """Scores of predictions against truth, in float64.
 
 Knows arrays of predictions and labels. Refuses to know networks and how the predictions were
-made.
+made. What `selective` has is imported when it is first used: it needs scikit-learn.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
+from mcdrop.later import importer
 from mcdrop.metrics.bootstrap import bootstrap_interval
 from mcdrop.metrics.classification import (
     accuracy,
@@ -29,8 +30,10 @@ from mcdrop.metrics.regression import (
     rmse,
     sharpness,
 )
-from mcdrop.metrics.selective import augrc, aupr, aurc, auroc, coverage_at_risk, fpr95
 from mcdrop.uncertainty import Classification, Regression
+
+if TYPE_CHECKING:
+    from mcdrop.metrics.selective import augrc, aupr, aurc, auroc, coverage_at_risk, fpr95
 
 __all__ = [
     "Estimate",
@@ -60,6 +63,9 @@ __all__ = [
     "sharpness",
     "summarize",
 ]
+
+_SELECTIVE = ("augrc", "aupr", "aurc", "auroc", "coverage_at_risk", "fpr95")
+__getattr__ = importer(__name__, dict.fromkeys(_SELECTIVE, "selective"))
 
 
 def summarize(

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are imported when they are first used
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
 
 __all__ = ["bootstrap_interval"]
 
@@ -45,7 +45,7 @@ def bootstrap_interval(
     scores = np.array([score(*(array[draw] for array in arrays)) for draw in draws])
     scores = scores[~np.isnan(scores)]
     below = np.mean(scores < value) + np.mean(scores == value) / 2
-    bias = ndtri(np.clip(below, 0.5 / resamples, 1 - 0.5 / resamples))
-    levels = ndtr(2 * bias + ndtri([(1 - level) / 2, (1 + level) / 2]))
+    bias = scipy.special.ndtri(np.clip(below, 0.5 / resamples, 1 - 0.5 / resamples))
+    levels = scipy.special.ndtr(2 * bias + scipy.special.ndtri([(1 - level) / 2, (1 + level) / 2]))
     low, high = np.quantile(scores, levels)
     return min(float(low), value), max(float(high), value)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy  # its parts are imported when they are first used
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from mcdrop.metrics.bootstrap import bootstrap_interval
 
@@ -51,5 +51,5 @@ def share(flags: NDArray[np.bool_]) -> Estimate:
 
 def binomial_interval(count: int, rows: int, level: float = 0.95) -> tuple[float, float]:
     """Exact two-sided interval of a share of ``count`` in ``rows`` (Clopper & Pearson 1934)."""
-    found = binomtest(count, rows).proportion_ci(level, method="exact")
+    found = scipy.stats.binomtest(count, rows).proportion_ci(level, method="exact")
     return float(found.low), float(found.high)

@@ -5,8 +5,8 @@ how the predictions came about.
 """
 
 import numpy as np
+import scipy  # its parts are imported when they are first used
 from numpy.typing import NDArray
-from scipy.special import logsumexp, ndtr
 
 __all__ = [
     "crps_gaussian",
@@ -43,7 +43,7 @@ def mc_log_likelihood(samples: Floats, targets: Floats, precision: float) -> flo
         targets: truth (...), in the unit of ``samples``.
         precision: tau, one over the variance of the noise, above 0.
     """
-    logs = logsumexp(-0.5 * precision * (samples - targets) ** 2, axis=0)
+    logs = scipy.special.logsumexp(-0.5 * precision * (samples - targets) ** 2, axis=0)
     return float(np.mean(logs - np.log(len(samples)) + 0.5 * np.log(precision / (2 * np.pi))))
 
 
@@ -56,7 +56,8 @@ def crps_gaussian(mean: Floats, variance: Floats, targets: Floats) -> float:
     sigma = np.sqrt(variance)
     z = (targets - mean) / sigma
     density = np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
-    return float(np.mean(sigma * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / np.sqrt(np.pi))))
+    both = 2 * scipy.special.ndtr(z) - 1
+    return float(np.mean(sigma * (z * both + 2 * density - 1 / np.sqrt(np.pi))))
 
 
 def interval_coverage(lower: Floats, upper: Floats, targets: Floats) -> float:
@@ -83,7 +84,7 @@ def quantile_calibration_error(mean: Floats, variance: Floats, targets: Floats) 
     Each target's level under N(mean, variance) is uniform for a calibrated model (Kuleshov 2018,
     section 3.2; absolute instead of squared differences).
     """
-    below = ndtr((targets - mean) / np.sqrt(variance)).ravel()
+    below = scipy.special.ndtr((targets - mean) / np.sqrt(variance)).ravel()
     levels = np.arange(1, 100) / 100
     shares = np.searchsorted(np.sort(below), levels, side="right") / below.size
     return float(np.mean(np.abs(shares - levels)))

@@ -1,23 +1,18 @@
-"""Versions read: the card alone, or what its hashes vouch for."""
+"""Versions read, but for their weights: the card, and what its hashes vouch for."""
 
 import hashlib
 import json
 from pathlib import Path
 
 import safetensors.numpy
-import safetensors.torch
-import torch
 from pydantic import ValidationError
-from torch import nn
 
 from mcdrop.calibration import Reference
 from mcdrop.card import Card, Examples
-from mcdrop.errors import NetworkError, RepositoryError
-from mcdrop.layers import Adopted, build_layers
-from mcdrop.network import build_network, with_spread
-from mcdrop.repository.folders import CARD, EXAMPLES, REFERENCE, WEIGHTS
+from mcdrop.errors import RepositoryError
+from mcdrop.repository.folders import CARD, EXAMPLES, REFERENCE
 
-__all__ = ["digest", "load_examples", "load_network", "load_reference", "read_card"]
+__all__ = ["digest", "load_examples", "load_reference", "read_card", "read_checked"]
 
 
 def read_card(path: Path) -> Card:
@@ -40,30 +35,13 @@ def read_card(path: Path) -> Card:
         ) from None
 
 
-def load_network(path: Path, card: Card) -> nn.Sequential:
-    """The network of the version folder ``path``, in eval mode, on the CPU.
-
-    Its dropout rates are those it is served with: the recipe's, at the card's spread.
-
-    Raises:
-        RepositoryError: the weights are absent, do not hash to the card's SHA-256, or do not fit
-            the network the card describes.
-    """
-    content = _read_checked(path / WEIGHTS, card.weights_sha256)
-    try:
-        network = _build(card, safetensors.torch.load(content))
-    except (RuntimeError, NetworkError, safetensors.SafetensorError) as error:
-        raise RepositoryError(f"{path / WEIGHTS} does not fit its card: {error}") from None
-    return with_spread(network.eval(), card.calibration.spread)
-
-
 def load_reference(path: Path, card: Card) -> Reference:
     """What the model of the version folder ``path`` made of its calibration rows.
 
     Raises:
         RepositoryError: the file is absent, altered, or does not fit this version of mcdrop.
     """
-    content = _read_checked(path / REFERENCE, card.reference_sha256)
+    content = read_checked(path / REFERENCE, card.reference_sha256)
     try:
         return Reference(card.recipe.calibration, **safetensors.numpy.load(content))
     except (TypeError, safetensors.SafetensorError) as error:
@@ -78,7 +56,7 @@ def load_examples(path: Path, card: Card) -> Examples:
     """
     if card.examples_sha256 is None:
         return Examples()
-    content = _read_checked(path / EXAMPLES, card.examples_sha256)
+    content = read_checked(path / EXAMPLES, card.examples_sha256)
     try:
         return Examples.model_validate_json(content)
     except ValidationError as error:
@@ -91,15 +69,12 @@ def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _build(card: Card, state: dict[str, torch.Tensor]) -> nn.Sequential:
-    if isinstance(card.recipe, Adopted):
-        return build_layers(card.recipe.network.layers, state)
-    network = build_network(card.recipe.network, card.in_features, card.out_features)
-    network.load_state_dict(state)
-    return network
+def read_checked(path: Path, sha256: str) -> bytes:
+    """The content of a version's file.
 
-
-def _read_checked(path: Path, sha256: str) -> bytes:
+    Raises:
+        RepositoryError: it is absent, or does not hash to what the card says.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:

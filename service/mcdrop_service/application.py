@@ -12,22 +12,19 @@ from pathlib import Path
 from types import MappingProxyType
 
 import litserve as ls  # type: ignore[import-untyped]
-import torch
 
 from mcdrop.card import Card
 from mcdrop.data.preprocessing import ArrayPreprocessing, NumericColumn, TablePreprocessing
 from mcdrop.errors import RepositoryError
 from mcdrop.repository import list_models, read_card
 from mcdrop_service import logs
-from mcdrop_service.job import Job
+from mcdrop_service.job import Job, Observer, as_it_is
 from mcdrop_service.lifeline import end_with_parent
 from mcdrop_service.limits import ROWS
 from mcdrop_service.loop import SocketLoop
 from mcdrop_service.pulse import Pulse
 from mcdrop_service.request import PredictRequest
 from mcdrop_service.schemas import Column, ModelList, ModelVersion, PredictResponse
-from mcdrop_service.shelf import Shelf
-from mcdrop_service.worker import Observer, as_it_is
 
 __all__ = ["PredictAPI", "list_versions"]
 
@@ -76,8 +73,15 @@ class PredictAPI(ls.LitAPI):  # type: ignore[misc]
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the server stops us after the drain
         end_with_parent()
         logs.configure(self.log)
+        # Imported here alone: no other process evaluates networks, and PyTorch takes seconds.
+        import torch
+
+        from mcdrop_service.shelf import Shelf
+        from mcdrop_service.worker import Worker
+
         torch.set_num_threads(self.threads)
         self.shelf = Shelf(self.repository, self.pins, self.folder / "unloaded")
+        self.worker = Worker(self.shelf, self.observers, self.prepare, self.rows)
         self.shelf.start()
 
     def decode_request(self, request: PredictRequest) -> PredictRequest:

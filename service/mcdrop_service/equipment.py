@@ -20,20 +20,18 @@ from mcdrop_service.feedback import Keeper, Ledger
 from mcdrop_service.guard import Guard
 from mcdrop_service.headers import SecureHeaders
 from mcdrop_service.intake import Intake
-from mcdrop_service.job import Job
+from mcdrop_service.job import Job, Observer, as_it_is
 from mcdrop_service.keys import Keyring, read_keys
 from mcdrop_service.lane import Lane
 from mcdrop_service.levels import AdaptiveLevels
 from mcdrop_service.origins import SameOrigin
 from mcdrop_service.settings import Settings
-from mcdrop_service.shadow import Shadow
 from mcdrop_service.spans import Spans, Stamp
 from mcdrop_service.tally import AnswerTally, RequestTally
 from mcdrop_service.tracing import Tracing, provider_of
 from mcdrop_service.v2_errors import V2Errors
 from mcdrop_service.watch import Watch
 from mcdrop_service.windows import Windows
-from mcdrop_service.worker import Observer, as_it_is
 
 __all__ = ["equip", "observers_of", "preparer_of"]
 
@@ -45,6 +43,8 @@ def observers_of(settings: Settings, folder: Path) -> list[Observer]:
     """Who is told in the workers of what they have answered."""
     found: list[Observer] = [AnswerTally(), Windows(folder, settings.drift_rows)]
     if settings.shadow:
+        from mcdrop_service.shadow import Shadow  # evaluates networks: few servers need it
+
         found.append(Shadow(settings.repository, settings.shadow, metrics.count_difference))
     if settings.feedback is not None:
         found.append(Keeper(settings.feedback.resolve(), settings.feedback_rows))

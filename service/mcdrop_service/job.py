@@ -4,20 +4,24 @@ Knows which jobs may be evaluated together, and which may be laid out together. 
 how either is done.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcdrop.predictor import Predictor
+from mcdrop.predictions import Predictions
 from mcdrop.uncertainty import Classification, Regression
 from mcdrop_service.ask import Ask
 
-__all__ = ["Job", "Statistics"]
+if TYPE_CHECKING:  # API processes import no PyTorch
+    from mcdrop.predictor import Predictor
+
+__all__ = ["Job", "Key", "Observer", "Statistics", "as_it_is"]
 
 Statistics = Classification | Regression
-Key = tuple[Predictor, int, int]
+Key = tuple["Predictor", int, int]
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,7 @@ class Job:
     """
 
     ask: Ask
-    predictor: Predictor
+    predictor: "Predictor"
     x: NDArray[np.float32]
     samples: int
     unknown: NDArray[np.bool_] | None = None
@@ -43,3 +47,13 @@ class Job:
         """Jobs of the same key and layout may be laid out together."""
         ask = self.ask
         return ask.format, ask.level, ask.risk, ask.fields
+
+
+Observer = Callable[[Sequence[Job], Predictions], None]
+"""Told, in the worker, of jobs that are answered: their rows' answers, one job's after the
+other's. It must be quick; what it raises is logged and goes no further."""
+
+
+def as_it_is(job: Job) -> Job:
+    """Answer what was asked."""
+    return job

@@ -5,13 +5,15 @@ Knows the one hook by which LitServe runs a worker. LitServe's own queues stay e
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from litserve.loops import LitLoop  # type: ignore[import-untyped]
 
 from mcdrop_service.pulse import Pulse
-from mcdrop_service.worker import Worker
+
+if TYPE_CHECKING:
+    from mcdrop_service.worker import Worker
 
 __all__ = ["SocketLoop"]
 
@@ -25,11 +27,10 @@ class SocketLoop(LitLoop):  # type: ignore[misc]
 
     def __call__(self, lit_api: Any, _device: str, worker_id: int, *_queues: Any) -> None:
         """Run in the worker process, after ``LitAPI.setup``."""
-        worker = Worker(lit_api.shelf, lit_api.observers, lit_api.prepare, lit_api.rows)
         factory = uvicorn.Config("").get_loop_factory()  # uvloop's, where there is one
         with asyncio.Runner(loop_factory=factory) as runner:
-            runner.run(self._live(worker, worker_id))
+            runner.run(self._live(lit_api.worker, worker_id))
 
-    async def _live(self, worker: Worker, worker_id: int) -> None:
+    async def _live(self, worker: "Worker", worker_id: int) -> None:
         path = self.folder / f"{worker_id}.sock"
         await asyncio.gather(worker.serve(path), self.pulse.beat(worker_id))

@@ -10,6 +10,7 @@ import atexit
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 from mcdrop.calibration import row_epistemic
 from mcdrop.predictions import ClassPredictions, Predictions
 from mcdrop_service import scratch
-from mcdrop_service.shadow import Difference
+
+if TYPE_CHECKING:  # API processes import no PyTorch
+    from mcdrop_service.shadow import Difference
 
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -163,7 +166,7 @@ def count_failure(model: str, version: str, status: int) -> None:
     _failures.labels(model, version, kind).inc()
 
 
-def count_difference(difference: Difference) -> None:
+def count_difference(difference: "Difference") -> None:
     """Count how a shadow's answers differ from those that were given."""
     labels = difference.model, str(difference.version), str(difference.shadow)
     _shadowed.labels(*labels).inc(len(difference.distance))

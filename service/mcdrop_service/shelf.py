@@ -25,8 +25,9 @@ from mcdrop.predictor import Predictor, load
 from mcdrop.repository import list_models, resolve
 from mcdrop_service.ask import RefusedError
 from mcdrop_service.limits import HELD_NETWORKS, PREDICTORS
+from mcdrop_service.marks import is_unloaded
 
-__all__ = ["LoadingError", "Shelf", "State", "unloaded"]
+__all__ = ["LoadingError", "Shelf", "State"]
 
 _log = logging.getLogger(__name__)
 _LOOK = 1.0  # seconds between looks at the repository
@@ -109,7 +110,7 @@ class Shelf:
         if version is None and model in self._served:
             return self._served[model]
         path = resolve(self.repository, model, version or self.pins.get(model))
-        if _marked(self.marks, model):
+        if is_unloaded(self.marks, model):
             raise RefusedError(404, f"model {model!r} is unloaded")
         with self._lock:
             kept = self._kept.get(path)
@@ -164,7 +165,7 @@ class Shelf:
         """Serve of each model the version that should be, if it can be; forget what is gone."""
         entries = {entry.name: entry.versions for entry in list_models(self.repository)}
         for name, versions in entries.items():
-            if _marked(self.marks, name):
+            if is_unloaded(self.marks, name):
                 self._served.pop(name, None)
                 continue
             pin = self.pins.get(name)
@@ -175,10 +176,10 @@ class Shelf:
                     break
         for name in set(self._served) - set(entries):
             del self._served[name]
-        self._names = [name for name in entries if not _marked(self.marks, name)]
+        self._names = [name for name in entries if not is_unloaded(self.marks, name)]
         with self._lock:
             for path, kept in list(self._kept.items()):
-                if _identity(path) != kept.identity or _marked(self.marks, path.parent.name):
+                if _identity(path) != kept.identity or is_unloaded(self.marks, path.parent.name):
                     del self._kept[path]
         self._broken = {p: i for p, i in self._broken.items() if _identity(p) == i}
 
@@ -209,19 +210,6 @@ class Shelf:
             there = ", ".join(self._names) or "none"
             raise RefusedError(400, f"got no `model`, wanted one of those trained: {there}")
         return self._names[0]
-
-
-def unloaded(marks: Path, model: str, *, yes: bool) -> None:
-    """Mark a model of the repository as one that is not to be served, or take the mark away."""
-    marks.mkdir(exist_ok=True)
-    if yes:
-        (marks / model).touch()
-    else:
-        (marks / model).unlink(missing_ok=True)
-
-
-def _marked(marks: Path | None, model: str) -> bool:
-    return marks is not None and (marks / model).exists()
 
 
 def _identity(path: Path) -> Identity | None:

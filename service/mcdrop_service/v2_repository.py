@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mcdrop_service.ask import RefusedError
 from mcdrop_service.backend import Backend
 from mcdrop_service.catalog import Catalog
-from mcdrop_service.shelf import unloaded
+from mcdrop_service.marks import unloaded
 
 __all__ = ["Name", "Version", "is_served", "router_of"]
 

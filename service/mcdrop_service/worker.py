@@ -28,25 +28,16 @@ from mcdrop_service.ask import LOOK, TELL, Body, Reply
 from mcdrop_service.bodies import read
 from mcdrop_service.coalescing import budget
 from mcdrop_service.faults import refusal
-from mcdrop_service.job import Job, Key, Statistics
+from mcdrop_service.job import Job, Key, Observer, Statistics, as_it_is
 from mcdrop_service.limits import ROWS
 from mcdrop_service.shelf import LoadingError, Shelf
 from mcdrop_service.tasks import Peer, Task
 from mcdrop_service.walks import walk
 
-__all__ = ["Observer", "Worker", "as_it_is"]
+__all__ = ["Worker"]
 
 _log = logging.getLogger(__name__)
 _LOOK = 0.1  # seconds of a look at what has come; signs of life are given between two
-
-Observer = Callable[[Sequence[Job], Predictions], None]
-"""Told, in the worker, of jobs that are answered: their rows' answers, one job's after the
-other's. It must be quick; what it raises is logged and goes no further."""
-
-
-def as_it_is(job: Job) -> Job:
-    """Answer what was asked."""
-    return job
 
 
 class Worker:

@@ -13,8 +13,9 @@ import orjson
 
 from mcdrop_service.ask import Ask, Reply
 from mcdrop_service.backend import Backend
+from mcdrop_service.job import as_it_is
 from mcdrop_service.shelf import Shelf
-from mcdrop_service.worker import Worker, as_it_is
+from mcdrop_service.worker import Worker
 from tests.models import random_pixels
 
 T = TypeVar("T")
