@@ -5,6 +5,7 @@ files and HTTP. The network is only read: never switched between modes, never wr
 """
 
 import threading
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal
@@ -20,6 +21,7 @@ from mcdrop.engine.answers import Reading, Statistics, Task, join
 from mcdrop.engine.passes import Passes
 from mcdrop.engine.rows import LEAST, checked, padded, shaped, spans, through_trunk
 from mcdrop.errors import InputError
+from mcdrop.network import DropoutMLP
 from mcdrop.plan import Layout, Stamp, read_layout, try_trunk
 
 __all__ = ["Posterior"]
@@ -65,8 +67,11 @@ class Posterior:
 
     Raises:
         InputError: an argument is out of its bounds.
-        NetworkError: the network holds a module whose randomness cannot be seen (`predict` and
-            its like raise it too).
+        NetworkError: the network holds a module whose randomness cannot be seen, or makes no vector
+            of a row (`predict` and its like raise it too).
+
+    Warns:
+        UserWarning: the network has no dropout, or none with a rate above 0.
     """
 
     def __init__(
@@ -112,6 +117,13 @@ class Posterior:
         self._stamp = Stamp(network)  # first, so that a change meanwhile is noticed later
         self._passes = self._start()
         self._tried: Layout | None = None
+        # Of a DropoutMLP, rates of 0 were asked for by name.
+        if not (self._passes.engine.layout.stages or isinstance(network, DropoutMLP)):
+            warnings.warn(
+                f"{type(network).__name__} drops nothing: all passes are alike, and no answer is "
+                "in doubt; give its dropouts a rate above 0, and train with them",
+                stacklevel=2,
+            )
 
     @property
     def task(self) -> Task | None:

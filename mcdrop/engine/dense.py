@@ -4,6 +4,7 @@ Knows any stage that a layout may hold, and masks of any kind. Passes stand on t
 Refuses to know statistics.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from mcdrop.engine.draw import Masks
 from mcdrop.engine.rows import room
+from mcdrop.errors import NetworkError
 from mcdrop.plan import Layout
 
 __all__ = ["DensePlan"]
@@ -42,13 +44,16 @@ class DensePlan:
         Yields:
             First an empty tensor and the deterministic outputs (1, C, B); then passes (t,) and
             their outputs (t, C, B), which the receiver may overwrite.
+
+        Raises:
+            NetworkError: the network makes no vector of a row, but a map, say.
         """
         hidden = hidden[: len(rows)]
         state, widest = hidden, 1
         for stage in self._layout.stages:
             widest = max(widest, state.shape[1:].numel())
             state = stage.body(state)
-        yield torch.arange(0), state.flatten(1).T[None]
+        yield torch.arange(0), _vectors(state).T[None]
         step = max(1, _ELEMENTS * room(hidden.device) // (widest * max(1, len(hidden))))
         for start in range(0, len(self._passes) if self._layout.stages else 0, step):
             chunk = range(start, min(start + step, len(self._passes)))
@@ -80,3 +85,15 @@ class DensePlan:
         self, layer: int, rate: float, passes: range, rows: range, units: int, like: Tensor
     ) -> Tensor:
         return self._masks.factors(layer, rate, passes, rows, units, like.device).to(like.dtype)
+
+
+def _vectors(outputs: Tensor) -> Tensor:
+    """Outputs (B, C), whatever axes of length 1 are beside; a map holds no classes."""
+    shape = tuple(outputs.shape[1:])
+    if math.prod(shape) > max(shape, default=0):
+        raise NetworkError(
+            f"the network makes an array of shape {shape} of a row, wanted one vector, a number "
+            "for each class or target: pool what is left of space or time, or end in nn.Flatten() "
+            "where each number is an output of its own"
+        )
+    return outputs.flatten(1)

@@ -154,7 +154,7 @@ def test_layers_on_the_last_of_many_axes():
 def test_linear_layers_over_the_last_of_several_axes(masks, monkeypatch):
     """A trunk may leave more axes than a kernel takes; its units drop one by one all the same."""
     torch.manual_seed(0)
-    modules = nn.Conv1d(1, 4, 3), nn.Dropout(0.5), nn.Linear(8, 3), nn.ReLU(), nn.Linear(3, 2)
+    modules = nn.Conv1d(1, 1, 3), nn.Dropout(0.5), nn.Linear(8, 3), nn.ReLU(), nn.Linear(3, 2)
     network, x = nn.Sequential(*modules), torch.randn(5, 1, 10)
     got = Posterior(network, 40, masks=masks).predict(x)
     monkeypatch.setenv("MCDROP_ENGINE", "torch")

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from mcdrop.errors import InputError, NetworkError
+from mcdrop.network import DropoutMLP
 from mcdrop.posterior import Posterior
 from tests.oracle import mlp, rows
 from tests.posterior.comparing import CLASSIFIER, INPUT_DROPOUT
@@ -114,3 +115,38 @@ def test_a_learned_variance_needs_a_regression_and_pairs_of_outputs():
     odd = Posterior(mlp((3, 8, 3), (0.0, 0.3)), task="regression", variance="learned")
     with pytest.raises(NetworkError, match="the network has 3 outputs"):
         odd.predict(rows(2, 3))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.Dropout(0.5), nn.Conv2d(4, 5, 1)),
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.Conv2d(4, 5, 1), nn.Dropout(0.5)),
+        nn.Sequential(nn.Unflatten(1, (6, 8)), nn.Dropout(0.5), nn.Linear(8, 5)),
+    ],
+)
+def test_a_map_of_outputs_is_no_vector_of_classes(network):
+    x = torch.ones(2, 48) if isinstance(network[0], nn.Unflatten) else torch.ones(2, 3, 8, 8)
+    with pytest.raises(NetworkError, match="wanted one vector"):
+        Posterior(network).predict(x)
+    with pytest.raises(NetworkError, match="wanted one vector"):
+        Posterior(network).sample(x)
+    flat = Posterior(nn.Sequential(*network, nn.Flatten()), task="regression")
+    assert flat.predict(x).mean.shape == (2, network(x).numel() // 2)
+
+
+def test_outputs_on_a_map_of_one_place_are_a_vector():
+    pooled = nn.Sequential(nn.Dropout(0.5), nn.Conv2d(3, 5, 1), nn.AdaptiveAvgPool2d(1))
+    assert Posterior(pooled).predict(torch.ones(2, 3, 8, 8)).probabilities.shape == (2, 5)
+
+
+@pytest.mark.parametrize("hidden", [nn.ReLU(), nn.Dropout(0.0), nn.Dropout(0.5)])
+def test_a_network_that_drops_nothing_is_told_of(hidden, recwarn):
+    Posterior(nn.Sequential(nn.Linear(4, 4), hidden, nn.Linear(4, 2)))
+    told = [str(warning.message) for warning in recwarn if warning.filename == __file__]
+    assert any("drops nothing" in text for text in told) == (getattr(hidden, "p", 0) == 0)
+
+
+def test_a_network_that_was_asked_to_drop_nothing_is_not_told_of(recwarn):
+    Posterior(DropoutMLP(4, [4], 2, dropout=0.0))
+    assert not recwarn.list
