@@ -19,7 +19,7 @@ FLAGS = (
     *("-std=c++17", "-O3", "-shared", "-fPIC", "-fno-exceptions", "-fno-rtti"),
     *("-ffp-contract=fast", "-fno-math-errno", "-fvisibility=hidden", "-Wno-psabi"),
 )
-BUILDS = {
+BUILDS: dict[str, dict[str, tuple[str, ...]]] = {
     "x86_64": {
         "avx512bf16": ("-mavx512f", "-mavx512bf16", "-mfma", "-mbmi2"),
         "avx512": ("-mavx512f", "-mfma", "-mbmi2"),
@@ -40,7 +40,8 @@ def build(folder: Path, *extra: str) -> list[Path]:
 
     def compiled(name: str) -> Path | None:
         library = folder / f"kernel_{name}.so"
-        command = [compiler, *FLAGS, *builds[name], *extra, folder / "kernel.cpp", "-o", library]
+        files = folder / "kernel.cpp", "-o", library
+        command: list[str | Path] = [compiler, *FLAGS, *builds[name], *extra, *files]
         try:
             done = subprocess.run(command, capture_output=True, timeout=300, check=False)  # noqa: S603
         except (OSError, subprocess.TimeoutExpired):
@@ -51,7 +52,7 @@ def build(folder: Path, *extra: str) -> list[Path]:
         return [library for library in pool.map(compiled, builds) if library]
 
 
-class KernelHook(BuildHookInterface):
+class KernelHook(BuildHookInterface[Any]):
     """Adds the libraries to the wheel and names its platform; they need no Python of their own."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002

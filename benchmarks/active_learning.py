@@ -10,7 +10,7 @@ rows, as Kirsch et al. 2019 found; BatchBALD is ahead while labels are few. Need
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ RECIPE = {
     "training": {"lr": 2e-3, "batch_size": 32, "epochs": 40, "patience": 0},
 }
 
-PARTS = ("train", "test")
+PARTS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 PREPROCESSING = ArrayPreprocessing(shape=(28, 28), scale=1 / 255, mean=0.286, std=0.353)
 
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -43,7 +43,7 @@ def choose(by: str, posterior: Posterior, x: np.ndarray, rng: np.random.Generato
     """Places of the next rows to label."""
     if by == "random":
         return rng.permutation(len(x))[:STEP]
-    bald = posterior.predict(x).epistemic  # type: ignore[union-attr]
+    bald = posterior.predict(x).epistemic
     best = np.argsort(-bald, kind="stable")
     if by == "bald":
         return best[:STEP]

@@ -22,6 +22,7 @@ import mcdrop
 from benchmarks.harness import arguments, report
 from mcdrop import metrics
 from mcdrop.data.sources import load_dataset, raw_split
+from mcdrop.predictions import ClassPredictions
 from mcdrop.recipe import Recipe, load_recipe
 
 ROOT = Path(__file__).parent.parent
@@ -59,6 +60,8 @@ def measure(name: str, recipe: Recipe, data_root: Path, repository: Path) -> dic
     test = load_dataset(recipe, data_root).test
     statistics = model.evaluate(test.x)
     answer = model.reference.apply(statistics, level=0.9, risk=0.05, unknown=test.unknown)
+    if not isinstance(answer, ClassPredictions):
+        raise TypeError(f"got a {model.card.task}, wanted a classification")
     wrong, given = answer.prediction != test.y, ~answer.abstain
     row: dict[str, Any] = {"set": name, "rows": len(test)}
     for kind in ("deterministic", "mc", "served"):

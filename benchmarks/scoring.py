@@ -133,7 +133,7 @@ def user_loop(network: torch.nn.Module, source: Path, target: Path) -> None:
     network.train()
     parts = []
     with torch.no_grad():
-        for batch in x.split(1024):
+        for batch in torch.split(x, 1024):
             parts.append(torch.stack([network(batch).softmax(-1) for _ in range(SAMPLES)]))
     network.eval()
     p = torch.cat(parts, dim=1)

@@ -21,6 +21,7 @@ from rich.table import Table
 
 from mcdrop.data.sources import raw_split
 from mcdrop.errors import McdropError
+from mcdrop.recipe import Recipe
 from mcdrop.repository import read_card, resolve
 
 START_SECONDS = 120
@@ -30,6 +31,8 @@ console = Console(width=100, highlight=False)
 def main(repository: Path) -> None:
     """Ask about every test digit, the same digits rotated, and noise; print a few and the means."""
     recipe = read_card(resolve(repository, "digits")).recipe
+    if not isinstance(recipe, Recipe):
+        sys.exit("the model digits was trained elsewhere: nobody knows its test rows")
     digits, truth = raw_split("digits", "test", seed=recipe.seed, share=recipe.data.test_share)
     rotated = np.rot90(digits, axes=(1, 2))
     noise = np.random.default_rng(0).integers(0, 17, digits.shape)
@@ -99,7 +102,8 @@ def ask(url: str, images: np.ndarray) -> list[dict[str, Any]]:
     request = urllib.request.Request(f"{url}/predict", body, headers)  # noqa: S310
     try:
         with urllib.request.urlopen(request) as response:  # noqa: S310
-            return json.load(response)["predictions"]
+            rows: list[dict[str, Any]] = json.load(response)["predictions"]
+            return rows
     except urllib.error.HTTPError as error:
         sys.exit(f"the server answered {error.code}: {error.read().decode()}")
 

@@ -207,7 +207,7 @@ def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
         return max((r for n, r in many.items() if n.startswith(start)), key=lambda r: r["rate"])
 
     def cheapest(start: str) -> float:
-        return min(row["cpu"] for name, row in many.items() if name.startswith(start))
+        return min(float(row["cpu"]) for name, row in many.items() if name.startswith(start))
 
     mc, naive = many["ours mc json"], best("stock mc json")
     cases = ("echo json", "echo float32", "mc json")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 import mcdrop.cli
 import mcdrop_service.server
-from mcdrop.predictor import Predictor
+from mcdrop.predictor import Predictor, Samples
 from mcdrop.uncertainty import Classification, DeterministicClasses
 from mcdrop_service.application import PredictAPI
 
@@ -32,13 +32,14 @@ class Short(Predictor, ABC):
         """What it says of rows (B, D), (B, C)."""
 
     def evaluate(
-        self, x: NDArray[np.float32], samples: int | None = None, _seed: int = 0
+        self, x: NDArray[np.float32], samples: Samples = None, *_: Any, **_options: Any
     ) -> Classification:
         """As if from passes."""
         p = self.probabilities(x)
         none, nothing = np.zeros(len(p)), np.zeros_like(p)
         fixed = DeterministicClasses(p)
-        return Classification(p, nothing, none, nothing, none, none, fixed, samples or 1)
+        count = samples if isinstance(samples, int) else 1
+        return Classification(p, nothing, none, nothing, none, none, fixed, count)
 
 
 class Echo(Short):
@@ -46,7 +47,8 @@ class Echo(Short):
 
     def probabilities(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """One, where the brightest place's number modulo ten is."""
-        return np.eye(10)[x.argmax(axis=1) % 10]
+        brightest: NDArray[np.float64] = np.eye(10)[x.argmax(axis=1) % 10]
+        return brightest
 
 
 class Deterministic(Short):
@@ -55,7 +57,8 @@ class Deterministic(Short):
     def probabilities(self, x: NDArray[np.float32]) -> NDArray[np.float64]:
         """The softmax of its outputs."""
         with torch.inference_mode():
-            return self.network(torch.from_numpy(x)).softmax(-1).double().numpy()
+            outputs: torch.Tensor = self.network(torch.from_numpy(x))
+            return outputs.softmax(-1).double().numpy()
 
 
 class _API(PredictAPI):
@@ -66,7 +69,11 @@ class _API(PredictAPI):
         super().setup(device)
         served = self.shelf._served
         short = {name: self.short(predictor) for name, predictor in served.items()}
-        self.shelf.find = lambda model, _version: short[model]  # type: ignore[method-assign]
+
+        def find(model: str | None, version: int | None) -> Predictor:  # noqa: ARG001
+            return short[model or ""]
+
+        self.shelf.find = find  # type: ignore[method-assign]
 
 
 class EchoAPI(_API):
@@ -84,5 +91,5 @@ class DeterministicAPI(_API):
 if __name__ == "__main__":
     kind = sys.argv.pop(1)
     kinds: dict[str, Any] = {"mc": PredictAPI, "echo": EchoAPI, "deterministic": DeterministicAPI}
-    mcdrop_service.server.PredictAPI = kinds[kind]  # type: ignore[misc]
+    mcdrop_service.server.PredictAPI = kinds[kind]  # type: ignore[attr-defined]
     mcdrop.cli.main()

@@ -7,7 +7,7 @@ deterministic or mc (the model in train mode, asked T = 100 times), BODY json or
 import sys
 from typing import Annotated, Any
 
-import litserve as ls
+import litserve as ls  # type: ignore[import-untyped]
 import numpy as np
 import torch
 from fastapi import Depends, Request
@@ -22,7 +22,7 @@ async def raw_body(request: Request) -> bytes:
     return await request.body()
 
 
-class Application(ls.LitAPI):
+class Application(ls.LitAPI):  # type: ignore[misc]
     """Answers class and confidence of one row a request."""
 
     def __init__(self, kind: str, weights: str, **options: Any) -> None:
@@ -68,7 +68,8 @@ class Application(ls.LitAPI):
 class Json(Application):
     """``{"inputs": [...]}``."""
 
-    def decode_request(self, request):  # without a type: the fastest way that LitServe reads JSON
+    # Without a type: the fastest way that LitServe reads JSON.
+    def decode_request(self, request):  # type: ignore[no-untyped-def]
         """The row."""
         return np.array(request["inputs"][0], np.float32)
 

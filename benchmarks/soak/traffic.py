@@ -36,7 +36,7 @@ class Truth:
         """Ask what will be ``version``, before it is there to be asked."""
         predictor = mcdrop.load(folder)
         for samples in SAMPLES:
-            answer = predictor.predict(ROWS, samples).probabilities
+            answer = predictor.predict(ROWS, samples).mean
             with self._lock:
                 self._found[version, samples] = answer
 

@@ -34,7 +34,8 @@ class Rows:
         """``others.x`` standardized by these rows, each column to mean 0 and deviation 1."""
         std = self.x.std(-2, keepdims=True)
         std[std == 0] = 1
-        return ((others.x - self.x.mean(-2, keepdims=True)) / std).astype(np.float32)
+        encoded: NDArray[np.float64] = (others.x - self.x.mean(-2, keepdims=True)) / std
+        return encoded.astype(np.float32)
 
 
 def load(name: str) -> Rows:
