@@ -68,8 +68,11 @@ def drift(tally: Tally, reference: Reference) -> Drift | None:
     count = min(tally.rows, _LIVE)
     ranks = (np.arange(count) + 0.5) * (tally.rows / count)
     live = np.searchsorted(ends, ranks, "right").astype(np.float64)
-    own = np.floor(np.searchsorted(known, known) / len(known) * PERCENTILES + 1e-9)
-    return compare(live, own + 0.5)  # a row that k calibration rows are below of, is below the next
+    below = np.searchsorted(known, known)
+    own = np.floor(below / len(known) * PERCENTILES + 1e-9)
+    # A row that k calibration rows are below of is below the next, or like it where several tie.
+    alone = np.searchsorted(known, known, "right") == below + 1
+    return compare(live, own + 0.5 * alone)
 
 
 def summarize(
