@@ -61,6 +61,18 @@ def test_a_model_of_colors_sees_them_channel_first() -> None:
         decode([file(Image.fromarray(GRAY))], STEP.model_copy(update={"shape": (4, 28, 20)}))
 
 
+def test_channels_may_come_last_or_be_one() -> None:
+    colors = np.random.default_rng(0).integers(0, 256, (6, 5, 3), np.uint8)
+    last = STEP.model_copy(update={"shape": (6, 5, 3)})
+    np.testing.assert_array_equal(decode([file(Image.fromarray(colors))], last)[0], colors)
+    for shape in (1, 28, 20), (28, 20, 1):
+        found = decode([file(Image.fromarray(GRAY))], STEP.model_copy(update={"shape": shape}))
+        np.testing.assert_array_equal(found[0], GRAY.reshape(shape))
+    both = STEP.model_copy(update={"shape": (3, 3, 3)})  # first, where it can be either
+    small = decode([file(Image.fromarray(colors[:3, :3]))], both)
+    np.testing.assert_array_equal(small[0], np.moveaxis(colors[:3, :3], -1, 0))
+
+
 def test_another_size_is_averaged_into_the_models() -> None:
     large = Image.fromarray(np.kron(GRAY, np.ones((4, 4), np.uint8)))
     found = decode([file(large), file(large, "JPEG", quality=95)], STEP)

@@ -54,7 +54,9 @@ _first = Field(fail_fast=True)
 
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Numbers = Annotated[list[Number], _first]
-Row = Annotated[Numbers | Annotated[list[Numbers], _first], Field(union_mode="left_to_right")]
+Grid = Annotated[list[Numbers], _first]
+Colors = Annotated[list[Grid], _first]
+Row = Annotated[Numbers | Grid | Colors, Field(union_mode="left_to_right")]
 Rows = Annotated[list[Row], _first]
 
 Value = Annotated[
@@ -154,7 +156,7 @@ class PredictRequest(Options):
         None,
         min_length=1,
         description="Rows as PNG or JPEG files in base64, for models of images; brought to "
-        "the model's size, and to gray unless its rows are (3, height, width).",
+        "the model's size, and to gray unless its rows have an axis of 3 colors, first or last.",
     )
 
     @model_validator(mode="before")

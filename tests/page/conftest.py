@@ -34,6 +34,7 @@ def root(digits_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = folder / "models"
     shutil.copytree(digits_model, root / "digits" / "1")
     save_random_colors(root)
+    save_random_colors(root, "banners", (6, 8, 3))
     rng = np.random.default_rng(0)
     weight = rng.gamma(4, 1.5, 400).round(1)
     coat = rng.choice(["long", "short"], 400)

@@ -21,6 +21,9 @@ SHAPE = (3, 6, 8)
 
 
 def colors_of(page: Page) -> np.ndarray:
+    """What the page asks about, channels first; banners have them last."""
+    if "#banners" in page.url:
+        return np.moveaxis(row_of(page, (6, 8, 3)), -1, 0)
     return row_of(page, SHAPE)
 
 
@@ -77,25 +80,19 @@ def test_each_channel_is_treated_as_a_gray_picture_is(digits: Page) -> None:
         assert np.abs(np.corrcoef(noise)[np.triu_indices(3, 1)]).max() < 0.6  # 4 / sqrt(48)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("model", "scheme"), [("flags", "light"), ("banners", "dark")])
 def test_a_sample_is_sent_as_it_is_and_shown_in_its_colors(
-    browser: Browser, url: str, scheme: Any
+    browser: Browser, url: str, model: str, scheme: Any
 ) -> None:
-    examples = httpx.get(f"{url}models/flags/versions/1/examples").json()
-    with opened(browser, f"{url}#flags/1", color_scheme=scheme) as page:
+    examples = httpx.get(f"{url}models/{model}/versions/1/examples").json()
+    with opened(browser, f"{url}#{model}/1", color_scheme=scheme) as page:
         wait_for_answer(page)
         page.get_by_role("button", name="Sample 2, labeled Mali").click()
         wait_for_answer(page)
         assert asked(page)["inputs"] == [examples["rows"][1]]
-        shown = (
-            page.locator(".strip canvas")
-            .nth(1)
-            .evaluate(
-                "e => Array.from(e.getContext('2d').getImageData(0, 0, e.width, e.height).data)"
-            )
-        )
-        pixels = np.reshape(shown, (6, 8, 4))
-        np.testing.assert_array_equal(np.moveaxis(pixels[..., :3], -1, 0), colors_of(page))
+        read = "e => Array.from(e.getContext('2d').getImageData(0, 0, e.width, e.height).data)"
+        shown = np.reshape(page.locator(".strip canvas").nth(1).evaluate(read), (6, 8, 4))
+        np.testing.assert_array_equal(np.moveaxis(shown[..., :3], -1, 0), colors_of(page))
         row = answer(url, asked(page))["predictions"][0]
         assert fact(page, "Confidence") == f"{row['confidence']:.3f}"
         box = page.locator(".pad").bounding_box()
@@ -103,17 +100,20 @@ def test_a_sample_is_sent_as_it_is_and_shown_in_its_colors(
         assert box["width"] / box["height"] == pytest.approx(8 / 6, abs=0.02)
 
 
+@pytest.mark.parametrize("model", ["flags", "banners"])
 def test_an_upload_keeps_its_colors_and_gets_the_answer_of_the_same_file(
-    flags: Page, url: str
+    browser: Browser, url: str, model: str
 ) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (6, 8, 3), np.uint8)
-    file = upload(flags, Image.fromarray(pixels))
-    np.testing.assert_array_equal(colors_of(flags), np.moveaxis(pixels, -1, 0))
-    body = asked(flags)
-    body.pop("inputs")
-    row = answer(url, {**body, "images": [file]})["predictions"][0]
-    assert flags.locator(".mc .big").inner_text() == row["prediction"]
-    assert fact(flags, "Confidence") == f"{row['confidence']:.3f}"
+    with opened(browser, f"{url}#{model}/1") as page:
+        wait_for_answer(page)
+        file = upload(page, Image.fromarray(pixels))
+        np.testing.assert_array_equal(colors_of(page), np.moveaxis(pixels, -1, 0))
+        body = asked(page)
+        body.pop("inputs")
+        row = answer(url, {**body, "images": [file]})["predictions"][0]
+        assert page.locator(".mc .big").inner_text() == row["prediction"]
+        assert fact(page, "Confidence") == f"{row['confidence']:.3f}"
 
 
 def test_of_a_larger_upload_the_middle_is_averaged_and_what_is_transparent_is_black(

@@ -19,10 +19,10 @@ def test_pictures_are_turned_and_averaged_exactly(digits: Page) -> None:
     run = """async ({data, size, degrees, share, amount}) => {
       const p = await import('/static/picture.js');
       const big = {width: size, height: size, channels: 1, data: Float64Array.from(data)};
-      const eight = {width: 8, height: 8};
+      const eight = {width: 8, height: 8, channels: 1};
       let found = p.resample(big, eight, degrees);
       found = p.hide(p.addNoise(found, amount), share);
-      return {data: Array.from(found.data), raw: p.toRaw(found, {minimum: 0, maximum: 255}),
+      return {data: Array.from(found.data), raw: p.toRaw(found, eight, {minimum: 0, maximum: 255}),
               back: Array.from(p.resample(p.enlarge(found, 4), eight, 0).data)};
     }"""
 

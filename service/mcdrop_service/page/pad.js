@@ -30,9 +30,11 @@ export function createPad({ width, height, channels }, mark, say) {
     context.imageSmoothingEnabled = false;
     context.drawImage(small, 0, 0, canvas.width, canvas.height);
     if (!canvas.matches(":focus-visible")) return;
-    context.lineWidth = 5;
-    context.strokeStyle = getComputedStyle(canvas).getPropertyValue("--accent");
-    context.strokeRect(cursor.x * cell + 2.5, cursor.y * cell + 2.5, cell - 5, cell - 5);
+    for (const [name, lineWidth] of [["--paper", 11], ["--accent", 5]]) { // seen on any color
+      context.lineWidth = lineWidth;
+      context.strokeStyle = getComputedStyle(canvas).getPropertyValue(name);
+      context.strokeRect(cursor.x * cell - 2.5, cursor.y * cell - 2.5, cell + 5, cell + 5);
+    }
   }
 
   function place(event) {

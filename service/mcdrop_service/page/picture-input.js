@@ -115,11 +115,11 @@ export function createPictureInput(model, size, examples, change, say) {
 
   return {
     element,
-    row: () => ({ inputs: [pictures.toRaw(apply(effects.angle), model)] }),
+    row: () => ({ inputs: [pictures.toRaw(apply(effects.angle), size, model)] }),
     sweep() {
       const quarter = Math.min(9, Math.max(1, Math.floor(NUMBERS / (4 * width * height * channels)))); // steps
       const at = Array.from({ length: 4 * quarter + 1 }, (_, i) => -180 + (90 / quarter) * i);
-      const inputs = at.map((angle) => pictures.toRaw(apply(angle), model));
+      const inputs = at.map((angle) => pictures.toRaw(apply(angle), size, model));
       return { at, here: effects.angle, xTicks: [-180, -90, 0, 90, 180], body: { inputs } };
     },
     sweepTitle: "As the picture turns",

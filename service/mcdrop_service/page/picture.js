@@ -2,11 +2,18 @@
 // A picture is { width, height, channels, data }: one channel, 0 for paper and 1 for ink, or red,
 // green and blue, each channel after the other and row by row.
 
-/** The size of a picture that is a row of `shape`, gray or in color; null where rows are none. */
+const CHANNELS = [1, 3];
+
+/**
+ * The size of a picture that is a row of `shape`, { width, height, channels, last }; null where
+ * rows are no pictures. `last` says whether rows hold the channels of each pixel side by side.
+ */
 export function sizeOf(shape) {
-  const [height, width] = shape?.slice(-2) ?? [];
-  const channels = { 2: 1, 3: shape?.[0] }[shape?.length];
-  return [1, 3].includes(channels) ? { width, height, channels } : null;
+  const axes = shape?.length === 2 ? [1, ...shape] : shape;
+  if (axes?.length !== 3) return null;
+  const last = !CHANNELS.includes(axes[0]);
+  const [channels, height, width] = last ? [axes[2], axes[0], axes[1]] : axes;
+  return CHANNELS.includes(channels) ? { width, height, channels, last } : null;
 }
 
 /** An empty picture. */
@@ -91,17 +98,28 @@ export function stamp(picture, x, y, radius, color) {
   }
 }
 
-/** Raw numbers of a model's unit as a picture. */
+/** A row of a model's unit as a picture of `size`. */
 export function fromRaw(row, size, { minimum, maximum }) {
-  const data = Float64Array.from(row, (raw) => (raw - minimum) / (maximum - minimum));
-  return { ...size, data };
+  const picture = blank(size);
+  const read = (_, i) => (row[place(i, size)] - minimum) / (maximum - minimum);
+  return { ...picture, data: picture.data.map(read) };
 }
 
-/** The picture in a model's raw unit, far finer than 8 bits: whole numbers come back whole. */
-export function toRaw(picture, { minimum, maximum }) {
+/** The picture as a row of a model's unit, far finer than 8 bits: whole numbers come back whole. */
+export function toRaw(picture, size, { minimum, maximum }) {
   const span = maximum - minimum;
   const fine = 10 ** Math.max(0, 5 - Math.ceil(Math.log10(span)));
-  return Array.from(picture.data, (value) => Math.round((minimum + value * span) * fine) / fine);
+  const row = new Array(picture.data.length).fill(0);
+  picture.data.forEach((value, i) => {
+    row[place(i, size)] = Math.round((minimum + value * span) * fine) / fine;
+  });
+  return row;
+}
+
+/** Where a row has number `i` of its picture. */
+function place(i, { width, height, channels, last }) {
+  const area = width * height;
+  return last ? (i % area) * channels + Math.floor(i / area) : i;
 }
 
 function turn(degrees) {
@@ -111,13 +129,13 @@ function turn(degrees) {
 }
 
 /** Add the point (x, y) of `picture`, between its four neighbors, to all channels of a pixel. */
-function addPoint(found, place, { width, height, channels, data }, x, y) {
+function addPoint(found, pixel, { width, height, channels, data }, x, y) {
   const [left, top] = [Math.floor(x), Math.floor(y)];
   for (let j = Math.max(0, top); j < Math.min(height, top + 2); j += 1) {
     for (let i = Math.max(0, left); i < Math.min(width, left + 2); i += 1) {
       const share = (1 - Math.abs(x - i)) * (1 - Math.abs(y - j));
       for (let c = 0; c < channels; c += 1) {
-        found.data[c * found.width * found.height + place]
+        found.data[c * found.width * found.height + pixel]
           += share * data[(c * height + j) * width + i];
       }
     }
