@@ -114,7 +114,7 @@ def _run_command(command: str, *, skipped: bool) -> None:
         bin_folder = Path(sys.executable).parent
         script = f'set -euo pipefail; export PATH="{bin_folder}:$PATH"; {command}'
         done = subprocess.run(
-            ["bash", "-c", script], capture_output=True, check=False, text=True, timeout=60
+            ["bash", "-c", script], capture_output=True, check=False, text=True, timeout=300
         )
         said = f"{command}\n{done.stdout}{done.stderr}"
         assert done.returncode == 0, said

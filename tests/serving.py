@@ -110,7 +110,7 @@ def wait_for(http: httpx.Client, status: int) -> None:
 
 def wait_for_none(session: int) -> None:
     """Until no process of the session is left; multiprocessing's own end a moment later."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 30
     while children(session) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not children(session)

@@ -160,7 +160,7 @@ def mcdrop(*arguments: object, **options: object) -> "subprocess.Popen[str]":
 
 def test_known_errors_are_one_line_and_exit_code_1(tmp_path: Path) -> None:
     process = mcdrop("score", tmp_path / "no.npz", "-o", "x.csv", "--repository", tmp_path)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert err.startswith("error: no trained model")
     assert "Traceback" not in out + err
@@ -198,7 +198,7 @@ def test_a_broken_off_training_goes_on_to_the_same_weights(
         if line.startswith("epoch   5"):
             break
     process.send_signal(how)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     left = [str(p.relative_to(tmp_path)) for p in (tmp_path / "models").rglob("*") if p.is_file()]
     assert "models/long/.checkpoint.safetensors" in left
     assert not [path for path in left if "checkpoint" not in path]
@@ -226,7 +226,7 @@ def test_resuming_nothing_starts_anew(tmp_path: Path) -> None:
 
 
 def test_help_of_the_installed_command() -> None:
-    out, _ = mcdrop("--help").communicate(timeout=60)
+    out, _ = mcdrop("--help").communicate(timeout=300)
     assert "says how far it can be" in " ".join(out.split())
 
 

@@ -30,7 +30,7 @@ def test_the_demonstration_runs_and_fits_100_columns(tmp_path: Path) -> None:
 
 def test_without_a_model_it_says_what_to_do(tmp_path: Path) -> None:
     ran = subprocess.run(
-        [sys.executable, DEMO, tmp_path], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, DEMO, tmp_path], capture_output=True, text=True, timeout=300, check=False
     )
     assert ran.returncode == 1
     assert ran.stderr.startswith("error: no trained model 'digits'")
