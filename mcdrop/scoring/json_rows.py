@@ -83,7 +83,8 @@ class JsonSource(TextSource):
             DataError: no row at all names a column of the model.
         """
         if isinstance(self.preprocessing, TablePreprocessing) and isinstance(self.first, dict):
-            check_columns(self._named(self.preprocessing.columns), self.preprocessing.columns)
+            wanted = self.preprocessing.columns
+            check_columns(self._named(wanted), wanted, "; null in a row says that it is missing")
         yield from super().pieces()
 
     def _named(self, wanted: Iterable[str]) -> list[str]:
