@@ -249,7 +249,7 @@ def test_a_row_of_json_lines_may_lack_what_another_row_names(place: Place) -> No
     (place.scratch / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     answer = file("jsonl", lambda *_: None)(place, {})
     check(answer, place, [{"job": "smith"}, {"age": 30.0}, {}])
-    with pytest.raises(InputError, match="lacks columns: 'job'.*null in a row says that it is"):
+    with pytest.raises(InputError, match=r"lacks columns: 'job'.*null in a row says that it is"):
         DOORS["JSON lines"](place, {"age": GOOD["age"]})
 
 
