@@ -128,6 +128,19 @@ def test_arrow_columns_are_a_table() -> None:
     assert rows.to_pylist() == [{"a": 1, "b": "x"}, {"a": None, "b": "y"}]
 
 
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4), (2, 3, 4, 5), (2, 1, 4, 5)])
+def test_rows_of_any_nesting_are_taken_in_every_form(shape: tuple[int, ...]) -> None:
+    x = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+    slow = [*x.tolist()[:1], *x.astype(int).tolist()[1:]]
+    for ask in (
+        of(json.dumps({"inputs": x.tolist()}).encode()),
+        of(json.dumps({"inputs": slow, "model": "true"}).encode()),  # not by the fast way
+        of(x.tobytes(), BARE, shape=",".join(map(str, shape))),
+        of(npy(x), NPY),
+    ):
+        np.testing.assert_array_equal(np.asarray(ask.rows), x)
+
+
 def test_one_bare_row_needs_no_shape() -> None:
     assert np.asarray(of(X.tobytes(), BARE).rows).shape == (1, 6)
 
@@ -152,6 +165,7 @@ REFUSED: dict[str, tuple[Callable[[], Ask], int, str]] = {
     "no npy": (lambda: of(b"PK\x03\x04", NPY), 422, "no .npy file"),
     "an odd header": (lambda: of(HUGE, NPY), 422, ""),
     "a short npy": (lambda: of(npy(X)[:-4], NPY), 422, "all of them"),
+    "many axes": (lambda: of(npy(X[None, None, None, None]), NPY), 422, "wanted (rows, ...)"),
     "a flat npy": (lambda: of(npy(X[0]), NPY), 422, "wanted (rows, ...)"),
     "zstd": (lambda: of(arrow(pa.table({"a": [1.0] * 999}), compression="zstd"), ARROW), 415, ""),
     "lz4 words": (lambda: of(arrow(WORDS, compression="lz4"), ARROW), 415, "compressed"),

@@ -46,7 +46,7 @@ def test_accepted(body: dict[str, Any]) -> None:
         ({"inputs": [[float("nan")]]}, "finite number"),
         ({"inputs": [[float("-inf")]]}, "finite number"),
         ({"inputs": [[10**400]]}, "valid number"),
-        ({"inputs": [[[[1]]]]}, "valid number"),
+        ({"inputs": [[[[[1]]]]]}, "valid number"),
         ({"records": [ROW]}, "valid dictionary"),
         ({"records": [{"age": float("nan")}]}, "row 0, column 'age': got NaN"),
         ({"records": [{}, {"age": 10**400}]}, "row 1, column 'age': got an integer too large"),

@@ -150,7 +150,7 @@ class Tries:
             retry, failure, asked = True, ServiceError(f"no answer came: {outcome!r}"), ""
         self._left -= 1
         if not retry or self._left < 0:
-            raise failure
+            raise failure from None  # which says what happened
         self._wait *= 2
         return min(float(asked) if asked.isdecimal() else self._wait, _LONGEST)
 

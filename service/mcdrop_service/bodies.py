@@ -28,6 +28,7 @@ from mcdrop_service.request import ROW_FORMS, Options, PredictRequest
 __all__ = ["KINDS", "inflate", "read", "too_large"]
 
 _NONE = [None] * (len(ROW_FORMS) - 1)
+_AXES = range(2, 5)  # of rows that are flat, or pictures in gray or in color
 
 
 def read(ask: Ask, most: int = ROWS) -> Ask:
@@ -115,7 +116,7 @@ def _numbers(inputs: list[Any]) -> NDArray[np.float64] | None:
         pack = _packer(len(first))  # four times as fast as NumPy
         return np.frombuffer(b"".join([pack(*row) for row in inputs])).reshape(len(inputs), -1)
     rows = np.array(inputs)
-    return rows.astype(np.float64) if rows.dtype.kind in "fi" and rows.ndim == 3 else None
+    return rows.astype(np.float64) if rows.dtype.kind in "fi" and rows.ndim in _AXES[1:] else None
 
 
 @lru_cache(64)
@@ -182,7 +183,7 @@ def _bare(body: Body, most: int) -> NDArray[Any]:
     if not body.shape:
         return values[None]
     sizes = body.shape.split(",")
-    if not all(s.strip().isdecimal() and len(s) < 10 for s in sizes) or len(sizes) not in (1, 2, 3):
+    if len(sizes) > _AXES[-1] or not all(s.strip().isdecimal() and len(s) < 10 for s in sizes):
         raise RefusedError(422, f"x-shape: got {body.shape[:80]!r}, wanted sizes such as 3,784")
     shape = [int(size) for size in sizes]
     if math.prod(shape) != len(values):
@@ -213,7 +214,7 @@ def _npy(body: Body, most: int) -> NDArray[Any]:
 
 
 def _bounded(values: NDArray[Any], most: int) -> NDArray[Any]:
-    if values.ndim not in (2, 3) or not 1 <= len(values) <= most:
+    if values.ndim not in _AXES or not 1 <= len(values) <= most:
         raise RefusedError(422, f"got shape {values.shape}, wanted (rows, ...), {most:,} at most")
     return values
 
