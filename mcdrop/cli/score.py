@@ -76,7 +76,10 @@ def score(
         int | None, typer.Option("--top", min=1, help="Write only so many rows, the highest.")
     ] = None,
     by: Annotated[
-        str | None, typer.Option("--by", help="Column that --top goes by; epistemic by default.")
+        str | None,
+        typer.Option(
+            "--by", help="Column that --top goes by; epistemic, of all targets, by default."
+        ),
     ] = None,
     kind: Annotated[
         Literal["parquet", "csv", "jsonl", "arrow"] | None,

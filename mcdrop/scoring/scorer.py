@@ -5,7 +5,7 @@ in columns by the caller's. A part depends on its chunk, the model and the job a
 does not matter who makes it, when, and how often. Refuses to know where parts are kept.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -47,7 +47,7 @@ class Job:
         mc_error: whether columns of Monte Carlo errors are added.
         skip: whether rows that cannot be answered for are set aside, rather than an error.
         top: how many rows to keep, the highest by ``by``; None for all.
-        by: a column of numbers.
+        by: weights of columns of numbers, whose sum rows are ranked by.
         device: of the network.
     """
 
@@ -61,7 +61,7 @@ class Job:
     mc_error: bool
     skip: bool
     top: int | None
-    by: str
+    by: Mapping[str, float]
     device: str
 
 
@@ -107,8 +107,8 @@ class Scorer:
             raise DataError(f"column {min(both)!r} is the name of an answer: rename it to keep it")
         if self._job.top is not None:
             numbers = [f.name for f in answers if pa.types.is_floating(f.type)]
-            if self._job.by not in numbers:
-                raise DataError(f"no rows can be chosen by {self._job.by!r}: give one of {numbers}")
+            if wrong := self._job.by.keys() - set(numbers):
+                raise DataError(f"no rows can be chosen by {min(wrong)!r}: give one of {numbers}")
         return pa.schema([*kept, *answers])
 
     def parts(self, work: Iterable[Work]) -> Iterator[Part]:

@@ -28,6 +28,7 @@ from mcdrop.scoring.places import File, check_apart, find, spool
 from mcdrop.scoring.scorer import Job, Scorer
 from mcdrop.scoring.sharing import Plan, made
 from mcdrop.scoring.summary import Summary, summarize
+from mcdrop.scoring.top import ranking
 from mcdrop.scoring.writing import Format, Output, check_output
 
 __all__ = ["score"]
@@ -79,7 +80,8 @@ def score(
         on_error: "skip" writes rows that cannot be answered for, with their reasons, to
             ``<output>.rejected.jsonl``; "stop" raises.
         top: write only so many rows, the highest by ``by``, highest first.
-        by: a column of answers, for ``top`` to go by; None: "epistemic".
+        by: a column of answers, for ``top`` to go by; None: "epistemic", of several targets its
+            mean in units of their variances.
         format: of the files of a folder; None: Parquet.
         workers: processes of this machine, or actors of the Ray cluster.
         on: "here", or "ray".
@@ -107,7 +109,7 @@ def score(
         mc_error=mc_error,
         skip=on_error == "skip",
         top=top,
-        by=by or "epistemic",
+        by=ranking(by, card),
         device=str(next(predictor.network.parameters()).device),
     )
     with Journal(journals.place(target)) as journal, _writing(target, journal):
@@ -172,7 +174,7 @@ def _identity(predictor: Predictor, job: Job) -> dict[str, str]:
         "the model's card": card,
         "the columns kept": " ".join(job.keep),
         "Monte Carlo errors": str(job.mc_error),
-        "the rows chosen": "all" if job.top is None else f"{job.top} by {job.by}",
+        "the rows chosen": "all" if job.top is None else f"{job.top} by {', '.join(job.by)}",
         "the device": job.device,
         "the libraries": own,
     } | {f"the input {file.name}": file.stamp for file in job.files}

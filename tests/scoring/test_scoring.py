@@ -4,15 +4,18 @@ import tracemalloc
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 from scipy.stats import ks_2samp
 
 import mcdrop
+from mcdrop.calibration import row_epistemic
 from mcdrop.errors import DataError, InputError
 from mcdrop.scoring import columns, schema, score
 from mcdrop.scoring.rows import CHUNK
+from tests.models import SIZES, save_table_model
 from tests.scoring.outputs import ROWS, names, read
 
 
@@ -124,6 +127,21 @@ def test_the_highest_rows_are_found_in_one_pass(predictor, source, pixels) -> No
     assert (summary.rows, summary.written) == (ROWS, 50)
     with pytest.raises(DataError, match="'prediction'"):
         score(predictor, source, output, samples=4, top=5, by="prediction")
+
+
+def test_rows_of_several_targets_are_chosen_by_all_of_them(tmp_path, rng) -> None:
+    noise = {"noise": [0.25, 4e6], "target_variance": [9.0, 16e6]}
+    model = save_table_model(tmp_path, "sizes", SIZES, targets=("m", "n"), calibration=noise)
+    predictor, rows = mcdrop.load(model), rng.normal(size=(ROWS, 2)) * 3
+    np.save(tmp_path / "rows.npy", rows)
+    score(predictor, tmp_path / "rows.npy", tmp_path / "o.parquet", samples=4, top=20)
+    answer = predictor.predict(rows, samples=4)
+    expected = np.argsort(-row_epistemic(answer), kind="stable")[:20]
+    assert pq.read_table(tmp_path / "o.parquet")["_row"].to_pylist() == expected.tolist()
+    score(predictor, tmp_path / "rows.npy", tmp_path / "n.csv", samples=4, top=20, by="epistemic_n")
+    expected = np.argsort(-answer.epistemic[:, 1], kind="stable")[:20]
+    found = pa_csv.read_csv(tmp_path / "n.csv")["_row"].to_pylist()
+    assert found == expected.tolist()
 
 
 def test_row_order_changes_nothing_but_rounding(predictor, source, pixels, tmp_path, rng) -> None:
