@@ -16,8 +16,7 @@ from mcdrop.conformal import coverage_range
 from mcdrop.evaluation.classes import novelty_numbers
 from mcdrop.evaluation.evidence import Evidence
 from mcdrop.evaluation.tree import Tree
-from mcdrop.metrics import Estimate, estimate, share
-from mcdrop.metrics.targets import by_target
+from mcdrop.metrics import Estimate, by_target, estimate, share
 from mcdrop.posterior import Posterior
 from mcdrop.predictions import ValuePredictions
 from mcdrop.predictor import Predictor

@@ -5,6 +5,7 @@ made. What `selective` has is imported when it is first used: it needs scikit-le
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ from mcdrop.metrics.regression import (
     rmse,
     sharpness,
 )
+from mcdrop.metrics.targets import by_target
 from mcdrop.uncertainty import Classification, Regression
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ __all__ = [
     "bootstrap_interval",
     "brier",
     "brier_decomposition",
+    "by_target",
     "classwise_ece",
     "coverage_at_risk",
     "crps_gaussian",
@@ -92,10 +95,8 @@ def summarize(
 
 
 def _errors(mean: NDArray[Any], truth: NDArray[Any], targets: Sequence[str]) -> dict[str, Estimate]:
-    if len(targets) < 2:
-        return {"rmse": estimate(rmse, mean, truth)}
-    columns = zip(targets, mean.T, truth.T, strict=True)
-    return {f"rmse_{name}": estimate(rmse, ours, theirs) for name, ours, theirs in columns}
+    score = partial(estimate, rmse)
+    return by_target("rmse", score, targets, mean, truth) or {"rmse": score(mean, truth)}
 
 
 def _classes(probabilities: NDArray[Any], truth: NDArray[Any]) -> dict[str, Estimate]:
