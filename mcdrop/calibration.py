@@ -180,6 +180,7 @@ class Reference:
             if risk is not None:
                 raise InputError("a regression has no error rate: leave `risk` out, use `level`")
             half = limit * _width(self.recipe, answer)
+            half = half + conformal.ROUNDING * (half + np.abs(answer.mean))
             ends = {"lower": answer.mean - half, "upper": answer.mean + half}
             return extend(answer, **ends, **common, level=level)  # type: ignore[no-any-return]
         risk = self.recipe.risk if risk is None else risk

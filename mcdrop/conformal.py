@@ -14,11 +14,18 @@ from numpy.typing import NDArray
 
 from mcdrop.errors import InputError
 
-__all__ = ["SetScore", "class_scores", "coverage_range", "prediction_set", "quantile"]
+__all__ = ["ROUNDING", "SetScore", "class_scores", "coverage_range", "prediction_set", "quantile"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 SetScore = Literal["lac", "aps", "raps"]
+
+ROUNDING = 1e-6
+"""Share by which sets and intervals reach farther than calibration rows did.
+
+A row like a calibration row has its score up to rounding only: where rows and truths repeat, a
+promise must not hang on the last bit.
+"""
 
 _RAPS_WEIGHT, _RAPS_FREE = 0.01, 5  # lambda and k_reg of Angelopoulos 2021, section 3
 
@@ -34,7 +41,7 @@ def quantile(scores: Floats, level: float) -> float:
     if not 0 < level < 1:
         raise InputError(f"level {level} is no probability: give one between 0 and 1, as 0.9")
     # Rounded first: (n + 1) level is often a whole number that floating point lands just above.
-    rank = math.ceil(round((len(scores) + 1) * level, 9))
+    rank = max(1, math.ceil(round((len(scores) + 1) * level, 9)))
     return float(np.partition(scores, rank - 1)[rank - 1]) if rank <= len(scores) else math.inf
 
 
@@ -47,7 +54,7 @@ def coverage_range(
     the rank r that `quantile` takes, the share covered is Beta(r, n + 1 - r) (Vovk 2012), and the
     count among new rows beta-binomial. (1, 1) where the sets are trivial.
     """
-    rank = math.ceil(round((calibration_rows + 1) * level, 9))
+    rank = max(1, math.ceil(round((calibration_rows + 1) * level, 9)))
     if rank > calibration_rows:
         return 1.0, 1.0
     counts = scipy.stats.betabinom(rows, rank, calibration_rows + 1 - rank)
@@ -81,6 +88,6 @@ def prediction_set(probabilities: Floats, score: SetScore, limit: float | Floats
     The most probable class is always in: that can only add to the coverage, and an empty set
     helps nobody.
     """
-    inside: Flags = class_scores(probabilities, score) <= limit
+    inside: Flags = class_scores(probabilities, score) <= limit + ROUNDING * np.abs(1 - limit)
     inside[np.arange(len(inside)), probabilities.argmax(1)] = True
     return inside

@@ -1,6 +1,7 @@
 """Promises hold on rows to come."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -112,6 +113,19 @@ def test_intervals_cover_each_target(interval: str) -> None:
     width = (answer.upper - answer.lower)[:, 0]
     assert (np.ptp(width) > 0.1) == (interval == "normalized")
     assert answer.novelty.shape == (5000,)
+
+
+@pytest.mark.parametrize("interval", ["normalized", "absolute"])
+def test_intervals_cover_rows_that_repeat(interval: str) -> None:
+    """Every row is one of 200 calibration rows, up to float32's rounding, and so is its truth."""
+    settings = CalibrationRecipe.model_validate({"interval": interval})
+    rng = np.random.default_rng(0)
+    one, y = regress(1, 1)
+    known = one.rows(np.zeros(200, np.int64))
+    reference = Reference.measure(settings, known, y.repeat(200, 0), one, y)
+    off = known.mean * (1 + 2.0**-24 * rng.uniform(-1, 1, size=known.mean.shape))
+    found = reference.apply(replace(known, mean=off), 0.9)
+    assert np.all((found.lower <= y) & (y <= found.upper))  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcdrop.conformal import class_scores, coverage_range, prediction_set, quantile
+from mcdrop.conformal import SetScore, class_scores, coverage_range, prediction_set, quantile
 from mcdrop.errors import InputError
 
 
@@ -89,3 +89,17 @@ def test_coverage_range_holds_as_often_as_it_says() -> None:
         inside += low <= np.mean(rng.normal(size=80) <= limit) <= high
     assert 0.94 < inside / 2000 < 0.99
     assert coverage_range(8, 100, 0.9) == (1, 1)
+
+
+def test_levels_near_zero_take_the_smallest_score() -> None:
+    assert quantile(np.arange(1.0, 6.0), 1e-12) == 1
+    low, high = coverage_range(5, 100, 1e-12)
+    assert 0 <= low <= high < 1
+
+
+@pytest.mark.parametrize("score", ["lac", "aps", "raps"])
+def test_a_row_like_a_calibration_row_has_its_set_up_to_rounding(score: SetScore) -> None:
+    p = np.array([[0.5, 0.3, 0.2]])
+    rounded = p + np.array([[2e-9, -1e-9, -1e-9]])
+    limit = class_scores(p, score)[0, 1]
+    assert prediction_set(rounded, score, limit).tolist() == [[True, True, False]]

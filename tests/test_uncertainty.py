@@ -153,6 +153,7 @@ def test_interval_covers_its_level():
     stats = summarize_outputs(np.zeros((3, 1, 1)), np.zeros((1, 1)), aleatoric=4.0)
     lower, upper = stats.interval(0.95)
     np.testing.assert_allclose([lower.item(), upper.item()], [-3.919928, 3.919928], rtol=1e-6)
+    assert stats.interval(np.nextafter(1.0, 0.0))[1].item() == pytest.approx(2 * 8.2923611)
     with pytest.raises(InputError, match="level"):
         stats.interval(95)
     assert stats.confidence == 0.0  # the target's variance is not known

@@ -94,5 +94,5 @@ class Regression(Rows):
         """
         if not 0.0 < level < 1.0:
             raise InputError(f"level {level} is no probability: give one between 0 and 1, as 0.95")
-        half = NormalDist().inv_cdf(0.5 + level / 2.0) * self.std
+        half = -NormalDist().inv_cdf((1.0 - level) / 2.0) * self.std
         return self.mean - half, self.mean + half
