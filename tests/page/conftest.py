@@ -44,7 +44,7 @@ def root(digits_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     lines = ["weight,coat,kind", *map(",".join, pets)]
     (folder / "pets.csv").write_text("\n".join(lines) + "\n")
     x, y = rng.uniform(-1, 1, (2, 300)).round(3)
-    mass = 10 + 5 * x + rng.normal(size=300)
+    mass = (50_000 * (10 + 5 * x + rng.normal(size=300))).round()
     lines = [
         "x,y,mass,price",
         *(f"{a},{b},{c},{-c / 2}" for a, b, c in zip(x, y, mass, strict=True)),

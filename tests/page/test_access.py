@@ -99,6 +99,11 @@ def test_everything_can_be_read(browser: Browser, url: str, scheme: Any, model: 
         assert twice == []
 
 
+OUTSIDE = """all => all.filter(e => {
+  const [own, chart] = [e, e.closest('svg')].map(one => one.getBoundingClientRect());
+  return own.left < chart.left || own.right > chart.right + 1;
+}).map(e => e.textContent)"""
+
 SHIFTS = """
   window.shifted = 0;
   new PerformanceObserver((list) => {
@@ -126,6 +131,7 @@ def test_it_fits_any_screen_and_nothing_jumps(
                 slider.press(key)
                 wait_for_answer(page)
         assert page.evaluate("document.documentElement.scrollWidth") == width
+        assert page.eval_on_selector_all(".chart text, .distribution text", OUTSIDE) == []
         assert page.evaluate("window.shifted") < 0.02
         small = page.eval_on_selector_all(
             "button, select, input:not(.unseen):not([type=radio]), .button",

@@ -130,7 +130,7 @@ def test_a_regression_shows_its_interval_and_its_passes(browser: Browser, url: s
         row = answer(url, {**body, "passes": True})["predictions"][0]
 
         def number(text: str) -> float:
-            return float(text.replace("−", "-").removeprefix("± "))
+            return float(text.replace("−", "-").replace(",", "").removeprefix("± "))
 
         assert number(page.locator(".mc .big").inner_text()) == pytest.approx(
             row["mean"]["price"], rel=1e-3
@@ -146,7 +146,7 @@ def test_a_regression_shows_its_interval_and_its_passes(browser: Browser, url: s
         label = page.get_by_role("region", name="Every pass").get_by_role("img")
         told = label.get_attribute("aria-label") or ""
         assert told.startswith(f"{len(passes)} passes from ")
-        least, most = map(number, re.findall(r"from (\S+) to (\S+),", told)[0])
+        least, most = map(number, re.findall(r"from (\S+) to (\S+), ", told)[0])
         assert [least, most] == pytest.approx([min(passes), max(passes)], rel=1e-3)
         for name in ("aleatoric", "epistemic"):
             shown = page.locator(f".parts .{name} b").inner_text()

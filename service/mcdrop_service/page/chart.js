@@ -5,6 +5,7 @@ import { scale, ticks } from "./format.js";
 
 const HEIGHT = 190;
 const EDGE = { left: 48, right: 20, top: 10 };
+const LETTER = 8; // pixels a letter takes at most
 
 /**
  * A chart with a place of its own, to be filled by `draw`:
@@ -32,7 +33,11 @@ export function createChart() {
 
 function paint(data, width) {
   const { x, y, band, other, here, span } = data;
-  const [toX, toY, low, high] = scales(data, width);
+  const [low, high] = ends(data);
+  const levels = ticks(low, high, 3);
+  const names = scale(levels);
+  const left = Math.max(EDGE.left, 8 + LETTER * Math.max(...names.map((name) => name.length)));
+  const [toX, toY] = scales(data, left, width, low, high);
   const floor = bottom(data);
   const line = (values) => values.map((v, i) => `${i ? "L" : "M"}${toX(x[i])} ${toY(v)}`).join("");
   const parts = [];
@@ -40,13 +45,12 @@ function paint(data, width) {
     const [from, to] = span.map(toX);
     const shade = (start, end) => s("rect", { class: "beyond", x: start, y: EDGE.top,
       width: Math.max(0, end - start), height: floor - EDGE.top });
-    parts.push(shade(EDGE.left, from), shade(to, width - EDGE.right));
+    parts.push(shade(left, from), shade(to, width - EDGE.right));
   }
-  const levels = ticks(low, high, 3);
-  scale(levels).forEach((label, i) => {
+  names.forEach((name, i) => {
     const at = toY(levels[i]);
-    parts.push(s("line", { class: "grid", x1: EDGE.left, x2: width - EDGE.right, y1: at, y2: at }),
-      text(EDGE.left - 8, at + 4, label, "end"));
+    parts.push(s("line", { class: "grid", x1: left, x2: width - EDGE.right, y1: at, y2: at }),
+      text(left - 8, at + 4, name, "end"));
   });
   const places = data.xTicks ?? ticks(x[0], x.at(-1), width > 420 ? 6 : 4);
   scale(places).forEach((label, i) =>
@@ -71,20 +75,24 @@ function paint(data, width) {
 /** Where the chart ends and its words begin. */
 const bottom = (data) => HEIGHT - (data.runs ? 42 : 26);
 
-/** From values to pixels, and the ends of the y axis. */
-function scales(data, width) {
-  const { x, y, band, other, range, log } = data;
+/** The ends of the y axis. */
+function ends({ y, band, other, range }) {
   const values = [...y, ...(other ?? []), ...(band ?? []).flat(), ...(range ?? [])];
-  let [low, high] = [Math.min(...values), Math.max(...values)];
-  if (!range) [low, high] = [low - 0.05 * (high - low), high + 0.05 * (high - low)];
-  if (low === high) [low, high] = [low - 1, high + 1];
-  const place = log ? Math.log : (value) => value;
-  const [first, last] = [place(x[0]), place(x.at(-1))];
-  const across = width - EDGE.left - EDGE.right;
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  if (low === high) return [low - 1, high + 1];
+  const margin = range ? 0 : 0.05 * (high - low);
+  return [low - margin, high + margin];
+}
+
+/** From values to pixels. */
+function scales(data, left, width, low, high) {
+  const place = data.log ? Math.log : (value) => value;
+  const [first, last] = [place(data.x[0]), place(data.x.at(-1))];
+  const across = width - left - EDGE.right;
   const tall = bottom(data) - EDGE.top;
-  const toX = (value) => round(EDGE.left + (across * (place(value) - first)) / (last - first || 1));
+  const toX = (value) => round(left + (across * (place(value) - first)) / (last - first || 1));
   const toY = (value) => round(EDGE.top + (tall * (high - value)) / (high - low));
-  return [toX, toY, low, high];
+  return [toX, toY];
 }
 
 /** Each stretch of one word: the word in its middle where there is room, a line between two. */

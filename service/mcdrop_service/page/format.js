@@ -10,16 +10,26 @@ export const share = (value) => `${+(100 * value).toFixed(3)}\u00a0%`;
 export function plain(value, digits = 4) {
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 1e6 || size < 1e-4) return value.toExponential(digits - 2).replace("-", "−");
+  if (size >= 1e6 || size < 1e-4) {
+    return value.toExponential(digits - 1).replaceAll("-", "−").replace("+", "");
+  }
   const places = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
-  return value.toFixed(Math.min(places, 8)).replace("-", "−");
+  return fixed(value, Math.min(places, 8));
 }
 
-/** A number without needless zeros. */
-export const short = (value) => String(+value.toPrecision(4)).replace("-", "−");
+/** A number without needless zeros or digits. */
+export const short = (value) => group(value, { maximumSignificantDigits: 4 });
 
 /** A number at `digits` places, with a proper minus sign. */
-export const fixed = (value, digits) => value.toFixed(digits).replace("-", "−");
+export const fixed = (value, digits) =>
+  group(value, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+
+/** As people write large numbers, 12,345 but 2024, and zero without a sign. */
+const group = (value, options) => value.toLocaleString("en", {
+  useGrouping: "min2", signDisplay: "negative", ...options }).replace("-", "−");
+
+/** `value` at the precision that a person would type it. */
+export const rough = (value) => +value.toPrecision(4);
 
 /** "a", "a and b", "a, b and c". */
 export function list(words, last = "and") {

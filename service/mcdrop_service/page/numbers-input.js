@@ -1,11 +1,11 @@
 // The input of a model of long rows of plain numbers: a field for them all.
 
 import { fresh, h } from "./dom.js";
-import { short } from "./format.js";
+import { rough, short } from "./format.js";
 
 /** A field for a row of `size` numbers; `change` is called when it holds so many. */
 export function createNumbersInput(size, { minimum, maximum }, change) {
-  let row = new Array(size).fill((minimum + maximum) / 2);
+  let row = new Array(size).fill(rough((minimum + maximum) / 2));
   const id = fresh("numbers");
   const note = h("small", { id: `${id}-note` },
     `${size} numbers, ${short(minimum)} to ${short(maximum)} in training`);

@@ -40,6 +40,6 @@ export const createClassVerdict = () => frame((mc, fixed, answer, row) => {
 /** The verdict of a regression, for one target. */
 export const createValueVerdict = () => frame((mc, fixed, answer, row, target) => {
   mc.show(plain(row.mean[target]), `± ${plain(row.std[target], 3)}`);
-  fixed.show(plain(row.deterministic.mean[target]), "no spread to go by");
+  fixed.show(plain(row.deterministic.mean[target]), "no spread");
   return describeValue(answer, row, target);
 });
