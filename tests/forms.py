@@ -16,7 +16,7 @@ from mcdrop.data.preprocessing import (
     TablePreprocessing,
 )
 
-IMAGE = ArrayPreprocessing(shape=(2, 3), scale=1 / 255, mean=0, std=1)
+IMAGE = ArrayPreprocessing(shape=(2, 3), scale=1 / 255, mean=0, std=1 / 64)
 NUMERIC = tuple(NumericColumn(name=n, mean=0, std=1, missing=True) for n in ("age", "size"))
 CODE = CategoricalColumn(name="code", categories=("007", "8"), unknown=True, missing=True)
 TABLE = TablePreprocessing(numeric=NUMERIC, categorical=(CODE,))

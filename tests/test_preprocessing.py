@@ -60,6 +60,29 @@ def test_every_form_of_an_array_encodes_to_the_same_bits(form, rng) -> None:
     assert np.array_equal(IMAGE.encode(form(x)), IMAGE.encode(x))
 
 
+BYTES = np.array([[0, 51, 102, 153, 204, 255], [0, 0, 3, 4, 5, 9]])
+BINARY = fit_array(BYTES > 60, minimum=0, maximum=255)  # pixels of 0 and 1, kept as bytes
+
+
+@pytest.mark.parametrize(
+    ("step", "rows", "told"),
+    [
+        (IMAGE, BYTES, False),
+        (IMAGE, BYTES / 255, True),
+        (IMAGE, BYTES * 255, True),
+        (IMAGE, BYTES - 255 * 2, True),
+        (IMAGE, BYTES + 255, False),  # half as bright again: strange, yet of this unit
+        (IMAGE, BYTES * 0, False),
+        (IMAGE, BYTES[:0], False),
+        (BINARY, BYTES > 60, False),
+        (BINARY, BYTES * 255, True),
+    ],
+)
+def test_rows_of_another_unit_are_told(step, rows, told, recwarn) -> None:
+    step.inspect(np.asarray(rows, float))
+    assert ["another unit" in str(warning.message) for warning in recwarn] == [True] * told
+
+
 @pytest.mark.parametrize(
     ("rows", "says"),
     [

@@ -5,6 +5,7 @@ input does not fit. Refuses to know files, networks and how its numbers were fit
 """
 
 import math
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -35,6 +36,9 @@ __all__ = [
     "Preprocessing",
     "TablePreprocessing",
 ]
+
+_FAINT = 1 / 16
+"""Share of a typical training value below which all values of rows look like another unit's."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +91,34 @@ class ArrayPreprocessing(Frozen):
         return ()
 
     def inspect(self, rows: object) -> Inputs:
-        """Encode raw rows, of which nothing is unknown; see `encode`."""
+        """Encode raw rows, of which nothing is unknown; see `encode`.
+
+        Warns:
+            UserWarning: the rows seem to be of another unit.
+        """
         x = self.encode(rows)
+        if not self._of_this_unit(x):
+            warnings.warn(
+                f"the rows seem to be of another unit than {self.minimum:g} to {self.maximum:g}, "
+                "which the model was trained on: answers about them mean little; bring them to it",
+                stacklevel=3,
+            )
         return Inputs(x, np.zeros((len(x), 0), np.bool_))
+
+    def _of_this_unit(self, x: NDArray[np.float32]) -> bool:
+        """Whether encoded rows reach neither twice the raw unit's range nor hardly above nothing.
+
+        Nothing at all, a black picture, is of any unit. Together, so that one dark row is not told.
+        """
+        if not x.size:
+            return True
+        ends = np.array([x.min(), x.max()], np.float64) * self.std + self.mean  # scaled
+        low, high = self.minimum * self.scale, self.maximum * self.scale
+        span, typical = high - low, abs(self.mean) + self.std
+        if ends[0] < low - span - 1e-6 * typical or ends[1] > high + span + 1e-6 * typical:
+            return False
+        peak = np.abs(ends).max()
+        return bool(peak < 1e-6 * typical or peak > typical * _FAINT)
 
     def encode(self, rows: object) -> NDArray[np.float32]:
         """Encode raw rows.
