@@ -5,7 +5,7 @@ the network was trained, and to believe its copy before both have given the same
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +16,14 @@ from torch import nn
 
 from mcdrop.adopted import Adopted, AdoptedNetwork, Layer
 from mcdrop.arguments import bounded, one_of
-from mcdrop.data.given import Truth, given_truth, preprocessing_of, raw_numbers
-from mcdrop.data.preprocessing import Preprocessing
+from mcdrop.data.given import (
+    Truth,
+    given_truth,
+    inspect_table,
+    preprocessing_of,
+    raw_numbers,
+)
+from mcdrop.data.preprocessing import Inputs, Preprocessing
 from mcdrop.data.sources import Dataset, Split
 from mcdrop.data.splits import hold_out
 from mcdrop.errors import InputError, NetworkError
@@ -44,6 +50,7 @@ def adopt(
     classes: Sequence[str] | None = None,
     targets: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
+    categories: Mapping[str, Sequence[Any]] | None = None,
     scale: float = 1.0,
     mean: ArrayLike = 0.0,
     std: ArrayLike = 1.0,
@@ -72,9 +79,13 @@ def adopt(
         repository: the repository's root.
         classes: labels in the order of the outputs; their indices by default.
         targets: names of a regression's outputs.
-        columns: names of D columns; a data frame's by default.
+        columns: names of D columns; a data frame's by default. With ``categories``: those of the
+            frame that the network takes.
+        categories: of a data frame's columns of labels, each one's labels in the order of their
+            one-hot slots. The network takes the columns of numbers, in the order of ``columns``,
+            and behind them these slots, as `pandas.get_dummies` lays them out.
         scale: the network was trained on ``(rows * scale - mean) / std``.
-        mean: see ``scale``: one number, or one for each column.
+        mean: see ``scale``: one number, or one for each column of numbers.
         std: likewise.
         variance: regression: "learned" where the outputs are C means, then C logarithms of
             variances.
@@ -100,10 +111,16 @@ def adopt(
         bounded("seed", seed, 0, 2**63 - 1),
     )
     prepare(Path(repository), name)
-    raw = raw_numbers(rows)
-    preprocessing = preprocessing_of(raw, columns or _names(rows), scale, mean, std)
-    x = preprocessing.encode(raw)
-    own = _copy(network, raw.shape[1:], x)
+    preprocessing: Preprocessing
+    if categories:
+        preprocessing, inputs = inspect_table(rows, columns, categories, scale, mean, std)
+        shape = inputs.x.shape[1:]
+    else:
+        raw = raw_numbers(rows)
+        preprocessing = preprocessing_of(raw, columns or _names(rows), scale, mean, std)
+        inputs, shape = preprocessing.inspect(raw), raw.shape[1:]
+    x = inputs.x
+    own = _copy(network, shape, x)
     outputs = _outputs(own, x) // (1 + (variance == "learned"))
     found = given_truth(truth, outputs, classes, targets)
     if found.classes and outputs == 1:
@@ -116,7 +133,7 @@ def adopt(
         network=AdoptedNetwork(layers=describe(own)[0], variance=variance),
         calibration=calibration or CalibrationRecipe(),
     )
-    dataset = _parted(x, found, preprocessing, seed)
+    dataset = _parted(inputs, found, preprocessing, seed)
     return publish(recipe, dataset, own, Path(repository), name)
 
 
@@ -176,10 +193,9 @@ def _two_logits(network: nn.Sequential) -> nn.Sequential:
     return nn.Sequential(*modules, *build_layers((linear,), state)).eval()
 
 
-def _parted(
-    x: NDArray[np.float32], truth: Truth, preprocessing: Preprocessing, seed: int
-) -> Dataset:
+def _parted(inputs: Inputs, truth: Truth, preprocessing: Preprocessing, seed: int) -> Dataset:
     """Thirds of the rows, each class in each: to correct, to promise from, to score."""
+    x = inputs.x
     if len(x) != len(truth.y) or len(x) < _LEAST:
         raise InputError(
             f"got {len(x)} rows and {len(truth.y)} truths, wanted as many of each, and {_LEAST} of "
@@ -189,7 +205,7 @@ def _parted(
     rest, test = hold_out(groups, 1 / 3, np.random.default_rng([seed, 0]))
     first, second = hold_out(groups[rest], 1 / 2, np.random.default_rng([seed, 2]))
     thirds = rest[first], rest[second], test
-    one, two, three = (Split(x[places], truth.y[places]) for places in thirds)
+    one, two, three = (Split(x[at], truth.y[at], inputs.unknown[at]) for at in thirds)
     digest = hashlib.sha256(x.tobytes())
     digest.update(np.ascontiguousarray(truth.y).tobytes())
     return Dataset(

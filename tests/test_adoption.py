@@ -178,6 +178,72 @@ def test_a_data_frame_names_its_columns(tmp_path: Path) -> None:
     np.testing.assert_allclose(got, plain(network, frame.to_numpy(copy=True)), rtol=1e-4, atol=1e-4)
 
 
+def frame_of_people(extra: bool = True) -> Any:
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(1)
+    frame = {
+        "job": rng.choice(["smith", "clerk", "nurse"], ROWS),
+        "age": rng.normal(40, 12, ROWS),
+        "floor": rng.integers(1, 3, ROWS),
+        "size": rng.normal(1.7, 0.1, ROWS),
+    }
+    return pandas.DataFrame(frame | ({"id": [f"p{i}" for i in range(ROWS)]} if extra else {}))
+
+
+def test_a_data_frame_with_labels_is_encoded_as_it_was_for_the_network(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame, network = frame_of_people(), mlp(3)
+    network[0][0] = nn.Linear(7, 16)
+    numeric = frame[["age", "size"]]
+    mean, std = numeric.mean().to_numpy(), numeric.std().to_numpy()
+    categories = {"job": ["clerk", "nurse", "smith"], "floor": [1, 2]}
+    folder = mcdrop.adopt(
+        network, frame, LABELS, "people", tmp_path,
+        columns=["age", "size", "job", "floor"], categories=categories, mean=mean, std=std,
+    )  # fmt: skip
+    model = mcdrop.load(folder)
+    assert model.card.preprocessing.columns == ("age", "size", "job", "floor")
+    dummies = pandas.get_dummies(frame[["job", "floor"]], columns=["job", "floor"], dtype=float)
+    x = np.hstack([(numeric - mean) / std, dummies])
+    answer = model.predict(frame)
+    want = softmax(plain(network, x))
+    np.testing.assert_allclose(answer.deterministic.probabilities, want, atol=1e-5)
+    assert not answer.unknown.any()
+    strange = model.predict([{"age": 40, "size": 1.7, "job": "pilot", "floor": 2}])
+    assert strange.unknown.tolist() == [[False, False, True, False]]
+
+
+def test_a_frame_may_be_of_labels_alone(tmp_path: Path) -> None:
+    frame, network = frame_of_people()[["job", "floor"]], mlp(3)
+    network[0][0] = nn.Linear(5, 16)
+    categories = {"job": ["clerk", "nurse", "smith"], "floor": [1, 2]}
+    folder = mcdrop.adopt(network, frame, LABELS, "jobs", tmp_path, categories=categories)
+    assert len(mcdrop.load(folder).predict(frame)) == ROWS
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": X}, "got ndarray with categories, wanted a data frame"),
+        ({"categories": {"jobs": ["smith"]}}, "lacks columns: 'jobs'.*'job' is close to 'jobs'"),
+        ({"columns": ["age", "seize"]}, "lacks columns: 'seize'"),
+        ({"categories": {"job": ["smith", "smith"]}}, "a label of its own for each slot"),
+        ({"categories": {"floor": [1, "1"]}, "columns": ["age"]}, "a label of its own"),
+        ({"categories": {"job": []}}, "a label of its own for each slot"),
+        ({"categories": {"floor": [1, 2]}}, "column 'job' holds .*, wanted numbers"),
+        ({"mean": [1, 2, 3, 4]}, "4 means and 1 stds"),
+        ({"std": 0}, "std > 0"),
+    ],
+)
+def test_labels_that_do_not_fit_are_said(
+    change: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    categories = {"job": ["clerk", "nurse", "smith"]}
+    given = {"rows": frame_of_people(extra=False), "categories": categories, **change}
+    with pytest.raises(InputError, match=message):
+        mcdrop.adopt(mlp(3), truth=LABELS, name="own", repository=tmp_path, **given)
+
+
 def test_the_promises_are_those_asked_for(tmp_path: Path) -> None:
     asked = CalibrationRecipe(level=0.5, sets="aps", risk=0.3)
     folder = mcdrop.adopt(mlp(3), X, LABELS, "asked", tmp_path, calibration=asked)

@@ -4,22 +4,34 @@ Knows what numbers, names and scales make of rows, and what a truth says of the 
 fit anything: the network has learned with what is stated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mcdrop.data.columns import (
+    arrow_table,
+    check_columns,
+    check_names,
+    is_table,
+    numbers,
+    record_labels,
+)
 from mcdrop.data.preprocessing import (
     ArrayPreprocessing,
+    CategoricalColumn,
+    Inputs,
     NumericColumn,
     Preprocessing,
     TablePreprocessing,
 )
 from mcdrop.errors import InputError
 
-__all__ = ["Truth", "given_truth", "preprocessing_of", "raw_numbers"]
+__all__ = ["Truth", "given_truth", "inspect_table", "preprocessing_of", "raw_numbers"]
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -70,19 +82,61 @@ def preprocessing_of(
     Raises:
         InputError: names, scales and rows do not fit each other.
     """
-    mean, std = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
-    if not (scale > 0 and np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
-        raise InputError(
-            f"got scale {scale}, mean {mean}, std {std}: wanted finite, scale, std > 0"
-        )
+    mean, std = _standard(scale, mean, std)
     if columns is None and mean.size == std.size == 1:
         shape = raw.shape[2:] if raw.ndim == 4 and raw.shape[1] == 1 else raw.shape[1:]
         low, high = (0, 255) if raw.dtype == np.uint8 else (float(raw.min()), float(raw.max()))
         return ArrayPreprocessing(
             shape=shape, scale=scale, mean=mean.item(), std=std.item(), minimum=low, maximum=high
         )
+    names = [f"x{i}" for i in range(raw.shape[1])] if columns is None else list(map(str, columns))
+    return TablePreprocessing(numeric=_numeric(raw, names, scale, mean, std), categorical=())
+
+
+def inspect_table(
+    rows: Any,
+    columns: Sequence[str] | None,
+    categories: Mapping[str, Sequence[Any]],
+    scale: float,
+    mean: ArrayLike,
+    std: ArrayLike,
+) -> tuple[TablePreprocessing, Inputs]:
+    """What encodes a table with columns of labels, and the table encoded.
+
+    The columns of numbers come first, in the order of ``columns`` (None: of the table); then a slot
+    for each of ``categories``, in theirs. A label that is none of them, or missing, fills no slot.
+
+    Raises:
+        InputError: rows are no table, lack a column, or hold something other than finite numbers.
+    """
+    if not is_table(rows):
+        raise InputError(f"got {type(rows).__name__} with categories, wanted a data frame")
+    table = arrow_table(rows)
+    check_names(table.column_names, table.column_names, "the table")
+    check_columns(table.column_names, list(dict.fromkeys([*(columns or ()), *categories])))
+    plain = [name for name in columns or table.column_names if name not in categories]
+    numeric: tuple[NumericColumn, ...] = ()
+    if plain:
+        raw = raw_numbers(np.column_stack([numbers(table[name], name) for name in plain]))
+        numeric = _numeric(raw, plain, scale, *_standard(scale, mean, std))
+    categorical = tuple(_categorical(name, known) for name, known in categories.items())
+    preprocessing = TablePreprocessing(numeric=numeric, categorical=categorical)
+    return preprocessing, preprocessing.inspect(table)
+
+
+def _standard(scale: float, mean: ArrayLike, std: ArrayLike) -> tuple[Floats, Floats]:
+    mean, std = np.asarray(mean, dtype=np.float64), np.asarray(std, dtype=np.float64)
+    if not (scale > 0 and np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+        raise InputError(
+            f"got scale {scale}, mean {mean}, std {std}: wanted finite, scale, std > 0"
+        )
+    return mean, std
+
+
+def _numeric(
+    raw: NDArray[Any], names: Sequence[str], scale: float, mean: Floats, std: Floats
+) -> tuple[NumericColumn, ...]:
     width = raw.shape[1]
-    names = [f"x{i}" for i in range(width)] if columns is None else list(map(str, columns))
     if raw.ndim != 2 or len(set(names)) != width or {mean.size, std.size} - {1, width}:
         raise InputError(
             f"got {len(set(names))} names, {mean.size} means and {std.size} stds for rows of shape "
@@ -95,13 +149,22 @@ def preprocessing_of(
         raw.T.astype(np.float64),
         strict=True,
     )
-    numeric = (
+    return tuple(
         NumericColumn(
             name=name, mean=m, std=s, missing=False, minimum=values.min(), maximum=values.max()
         )
         for name, m, s, values in each
     )
-    return TablePreprocessing(numeric=tuple(numeric), categorical=())
+
+
+def _categorical(name: str, known: Sequence[Any]) -> CategoricalColumn:
+    slots = [label for label in record_labels([{name: value} for value in known], name) if label]
+    if not slots or len(set(slots)) < len(known):
+        raise InputError(
+            f"got the categories {list(known)!r:.200} of {name!r}, wanted a label of its own for "
+            "each slot"
+        )
+    return CategoricalColumn(name=name, categories=tuple(slots), unknown=False, missing=False)
 
 
 def given_truth(
