@@ -63,7 +63,7 @@ class Examples(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     rows: tuple[tuple[Number, ...], ...] = Field((), description="flat, in the model's raw unit")
-    labels: tuple[str, ...] = Field((), description="the true class of each row")
+    labels: tuple[str, ...] = Field((), description="the truth of each row, as text")
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -12,13 +12,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from mcdrop.adopted import Adopted
 from mcdrop.assessment import assess
 from mcdrop.card import Examples
 from mcdrop.data.images import CLASSES
-from mcdrop.data.sources import Dataset, load_dataset, raw_split
+from mcdrop.data.pixels import picture_shape
+from mcdrop.data.sources import Dataset, load_dataset, raw_test
+from mcdrop.errors import DataError
 from mcdrop.model_card import markdown
 from mcdrop.recipe import Recipe
 from mcdrop.repository import Texts, checkpoint_path, prepare, save
@@ -68,6 +71,7 @@ def train(
     """
     checkpoint = checkpoint_path(repository, name)
     dataset = load_dataset(recipe, data_root, base)
+    examples = _examples(recipe, dataset, data_root, base)
     prepare(repository, name)
     fitted = fit(
         recipe,
@@ -86,7 +90,6 @@ def train(
         )
         dataset = replace(dataset, notes=(*dataset.notes, note))
     files: Texts = {"history.csv": fitted.history_csv}
-    examples = _examples(recipe, data_root)
     folder = publish(recipe, dataset, fitted.network, repository, name, files, examples)
     checkpoint.unlink(missing_ok=True)
     return folder
@@ -119,17 +122,24 @@ def publish(
     return save(repository, name, network, found.reference, fields, texts, examples)
 
 
-def _examples(recipe: Recipe, data_root: Path | None) -> Examples | None:
-    """Test rows of a named set of images, which anyone may see; of the user's own files, none."""
-    classes = CLASSES.get(recipe.data.source)
-    if classes is None:
+def _examples(
+    recipe: Recipe, dataset: Dataset, data_root: Path | None, base: Path
+) -> Examples | None:
+    """Test rows that anyone may see: of a named set of images, or as many as the recipe says."""
+    count = recipe.data.examples
+    if count is None:
+        count = _EXAMPLES if recipe.data.source in CLASSES else 0
+    if not count:
         return None
-    rows, labels = raw_split(
-        recipe.data.source, "test", data_root, seed=recipe.seed, share=recipe.data.test_share
-    )
-    few = slice(0, _EXAMPLES)
+    if not picture_shape(dataset.preprocessing):
+        raise DataError(f"got data.examples = {count}, but the rows are no pictures: leave it out")
+    rows, truth, _ = raw_test(recipe, data_root, base)
+    pictures, y = np.asarray(rows)[:count], truth[:count].reshape(-1, len(dataset.targets) or 1)
     return Examples(
-        rows=[row.ravel().tolist() for row in rows[few]], labels=[classes[i] for i in labels[few]]
+        rows=[picture.ravel().tolist() for picture in pictures],
+        labels=[dataset.classes[i] for (i,) in y]
+        if dataset.classes
+        else [", ".join(f"{value:g}" for value in values) for values in y],
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import mcdrop
 from mcdrop.card import Examples
-from mcdrop.data.sources import raw_split
+from mcdrop.data.sources import raw_split, raw_test
 from mcdrop.errors import DataError
 from mcdrop.recipe import Recipe, TrainingRecipe
 from mcdrop.repository import load_examples, read_card
@@ -82,6 +82,45 @@ def test_a_named_set_gives_test_rows_as_examples_and_a_user_s_own_table_none(
     table = models["constant"]
     assert load_examples(table, read_card(table)) == Examples()
     assert not (table / "examples.json").exists()
+
+
+def test_pictures_of_one_s_own_are_kept_as_examples_where_the_recipe_says(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (200, 3, 4, 5), np.uint8)
+    np.savez(tmp_path / "flags.npz", x=x, y=np.where(x[:, 0].mean((1, 2)) > 127, "red", "blue"))
+    np.savez(tmp_path / "shades.npz", x=x, y=x.mean((1, 2, 3)))
+    for name, task in (("flags", "classification"), ("shades", "regression")):
+        own = {"source": "table", "train": f"{name}.npz", "examples": 5}
+        asked = Recipe.model_validate(
+            {
+                "task": task,
+                "data": own,
+                "network": {"hidden": [4], "dropout": 0.2},
+                "training": {"epochs": 1},
+            }
+        )
+        folder = mcdrop.train(asked, name, tmp_path / "models", base=tmp_path)
+        examples = load_examples(folder, read_card(folder))
+        rows, truth, _ = raw_test(asked, base=tmp_path)
+        np.testing.assert_array_equal(examples.rows, np.reshape(rows[:5], (5, 60)))
+        classes = read_card(folder).classes
+        if classes:
+            assert list(examples.labels) == [classes[i] for i in truth[:5]]
+        else:
+            assert [float(label) for label in examples.labels] == pytest.approx(
+                truth[:5, 0], rel=1e-5
+            )
+
+
+def test_examples_are_for_pictures(tmp_path: Path) -> None:
+    noisy_table(tmp_path, rows=200)
+    asked = recipe("constant")
+    data = asked.data.model_copy(update={"examples": 3})
+    with pytest.raises(DataError, match="no pictures"):
+        mcdrop.train(
+            asked.model_copy(update={"data": data}), "m", tmp_path / "models", base=tmp_path
+        )
+    assert not (tmp_path / "models").exists()
 
 
 def test_a_column_says_what_training_rows_spanned(models: dict[str, Path]) -> None:

@@ -56,6 +56,13 @@ class DataRecipe(Section):
     std: float | None = Field(
         None, gt=0, description="images: divisor after subtracting `mean`; None: fitted"
     )
+    examples: int | None = Field(
+        None,
+        ge=0,
+        le=64,
+        description="images: test rows to keep with the version, as samples on the page; whoever "
+        "may ask the model may see them. None: 16 of a named set, none of your own files",
+    )
 
     @model_validator(mode="after")
     def _check(self) -> Self:
