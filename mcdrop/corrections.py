@@ -123,11 +123,13 @@ def fit_temperature(
     """
     logits = np.log(np.maximum(samples, np.finfo(np.float64).tiny))  # (T, B, C)
     beliefs = _beliefs(labels, deterministic)
-    plain, fitted = samples.mean(0), np.empty_like(deterministic)  # (B, C)
+    plain = samples.mean(0)  # (B, C)
+    fitted = plain.copy()  # and so it stays of a lone row
     fold = np.arange(len(labels)) % _FOLDS
     for k in np.unique(fold):
         rest, held = fold != k, fold == k
-        fitted[held] = _tempered(logits[:, held], _best(logits[:, rest], beliefs[rest]))
+        if rest.any():
+            fitted[held] = _tempered(logits[:, held], _best(logits[:, rest], beliefs[rest]))
     before, after = nll(plain, labels), nll(fitted, labels)
     change = f"held-out NLL {before:.4f} -> {after:.4f} (cross-fitted)"
     if _surprise(fitted, beliefs) >= _surprise(plain, beliefs):

@@ -59,6 +59,15 @@ def test_a_correction_that_does_not_suffice_is_confessed() -> None:
     assert "worse calibrated than the deterministic one" in found.notes[-1]
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_lone_row_proves_no_temperature() -> None:
+    fitted = fit_temperature(
+        np.array([[[0.6, 0.4]], [[0.2, 0.8]]]), np.zeros(1, int), np.full((1, 2), 0.5)
+    )
+    assert fitted.temperature == 1.0
+    assert fitted.nll == pytest.approx(-np.log(0.4))
+
+
 def test_temperature_survives_impossible_labels() -> None:
     passes = np.zeros((T, 6, 2))
     passes[..., 0] = 1
