@@ -1,21 +1,24 @@
 """What the user hears of a table of training rows."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from mcdrop import cli
 from mcdrop.data.fitting import fit_table
-from mcdrop.data.notes import stray_texts
+from mcdrop.data.notes import RARE, table_notes, target_notes
 from mcdrop.errors import DataError
 
 MOSTLY = ["1.5", "2", "-3e2", "4", "5", "?", None, "12,5", "?"]
 
 
-def notes(values: list[str | None], known: tuple[str, ...] = ()) -> tuple[str, ...]:
-    return stray_texts(pa.table({"area": values, "size": range(len(values))}), known)
+def notes(values: Sequence[str | None], known: tuple[str, ...] = ()) -> tuple[str, ...]:
+    return table_notes(pa.table({"area": values, "size": range(len(values))}), known)
 
 
 def test_texts_among_numbers_are_told_with_an_example_and_a_remedy() -> None:
@@ -32,11 +35,71 @@ def test_texts_among_numbers_are_told_with_an_example_and_a_remedy() -> None:
         ["007", "008", None],
         ["true", "false"],
         ["nan", "inf", "n/a"],
+        ["25-34", "35-44", "65+"],
+        ["$5", "cheap", "dear"],
+        ["a b", "ab", "b"],
         [None, None],
     ],
 )
 def test_columns_of_labels_are_left_alone(values: list[str | None]) -> None:
-    assert notes(values) == ()
+    assert notes([*values] * RARE) == ()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["$1,234.50", "$7", "N/A"],
+        ["3%", "40 %"],
+        ["1.234,5", "-0,5"],
+        ["1 234", "(12)", "5"],
+        ["12€", "£3"],
+        ["2021-05-20", "2021-05-21T10:00:00", ""],
+        ["20.5.2021", "3/4/21"],
+    ],
+)
+def test_quantities_and_dates_that_are_texts_are_told(values: list[str]) -> None:
+    (note,) = notes([*values] * RARE)
+    assert f"as {values[0]!r}" in note
+    assert "make plain numbers" in note
+
+
+def test_labels_too_rare_to_be_learned_are_told() -> None:
+    customers = [f"C{i}" for i in range(20)]
+    (note,) = notes([*customers, *["guest"] * 19])
+    assert "21 labels, and 20 of 39 rows" in note
+    assert notes([*customers, *["guest"] * 20]) == ()
+
+
+@pytest.mark.parametrize("other", ["yes", "YES ", " Yes"])
+def test_labels_that_a_person_takes_for_one_are_told(other: str) -> None:
+    column = pa.chunked_array([["Yes", "no", other] * RARE])
+    for (note,) in (notes(column.to_pylist()), target_notes(column, "y")):
+        assert f"case or spaces: 'Yes', {other!r}" in note
+
+
+def test_numbers_of_the_rows_are_told(rng: np.random.Generator) -> None:
+    places = rng.permutation(1000)[:300] + 10**6
+
+    def told(values: Any) -> bool:
+        return any("number the rows" in note for note in table_notes(pa.table({"id": values}), ()))
+
+    assert told(places)
+    assert told(places.astype(float))
+    assert not told(places[:100])
+    assert not told(places / 2)
+    assert not told(places // 2)
+    assert not told(places**2)
+    assert not told(np.where(places % 9, places, np.nan))
+    assert not told(np.full(300, np.inf))
+
+
+def test_numbers_of_many_values_are_hardly_classes() -> None:
+    many = pa.chunked_array([[i % 30 for i in range(900)]])
+    (note,) = target_notes(many, "price")
+    assert "'price' is learned as 30 classes" in note
+    assert "regression" in note
+    assert target_notes(pa.chunked_array([[i % 10 for i in range(900)]]), "digit") == ()
+    assert target_notes(many.cast(pa.string()), "name") == ()
 
 
 def test_what_the_recipe_names_is_left_alone() -> None:

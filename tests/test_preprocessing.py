@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydantic import TypeAdapter, ValidationError
 
-from mcdrop.data.fitting import RARE, fit_array, fit_table
+from mcdrop.data.fitting import fit_array, fit_table
+from mcdrop.data.notes import RARE
 from mcdrop.data.preprocessing import (
     ArrayPreprocessing,
     CategoricalColumn,

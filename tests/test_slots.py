@@ -8,7 +8,8 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mcdrop.data.fitting import RARE, fit_table
+from mcdrop.data.fitting import fit_table
+from mcdrop.data.notes import RARE
 from mcdrop.data.preprocessing import Inputs, TablePreprocessing
 from tests.strange import names, people
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mcdrop.data.columns import Labels, check_names, is_numeric, labels, numbers
-from mcdrop.data.notes import stray_note
+from mcdrop.data.notes import RARE, quantity_note
 from mcdrop.data.preprocessing import (
     ArrayPreprocessing,
     CategoricalColumn,
@@ -23,11 +23,6 @@ from mcdrop.data.preprocessing import (
 from mcdrop.errors import DataError
 
 __all__ = ["fit_array", "fit_table"]
-
-RARE = 5
-"""Training rows that a label needs for a slot of its own.
-
-All rarer labels share one, which also takes the labels to come, if it has as many rows in all."""
 
 
 def fit_array(
@@ -120,7 +115,7 @@ def _fit_labels(values: Labels, name: str) -> CategoricalColumn:
     kept = sorted(label for label, rows in counts.items() if rows >= RARE and label is not None)
     if not kept:
         raise DataError(
-            stray_note(counts, name)
+            quantity_note(counts, name)
             or f"column {name!r} has {len(counts)} labels, none of them in {RARE} training rows or "
             "more: there is nothing to learn from it; name it in `drop`"
         )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from mcdrop.data.files import Block
 from mcdrop.data.fitting import fit_array, fit_table
 from mcdrop.data.images import CLASSES, Images, digits, idx_images
-from mcdrop.data.notes import stray_texts
+from mcdrop.data.notes import table_notes, target_notes
 from mcdrop.data.preprocessing import (
     ArrayPreprocessing,
     Preprocessing,
@@ -226,7 +226,9 @@ def _files(recipe: Recipe, root: Path) -> _Source:
     notes: tuple[str, ...] = ()
     if isinstance(rows[0], pa.Table):
         fit = partial(fit_table, drop=data.drop, categorical=data.categorical)
-        notes = stray_texts(rows[0], (*data.drop, *data.categorical))
+        notes = table_notes(rows[0], (*data.drop, *data.categorical))
+    if classes:
+        notes = (*notes, *(note for n, t in truths[0].items() for note in target_notes(t, n)))
     return _Source(
         rows=rows[0],
         y=y[0],
