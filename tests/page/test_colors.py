@@ -134,6 +134,9 @@ def test_one_draws_in_a_color_by_mouse_and_by_keys(flags: Page) -> None:
     flags.get_by_role("button", name="Draw").click()
     wait_for_answer(flags)
     assert colors_of(flags).sum() == 0
+    flags.locator("input[type=file]").focus()
+    flags.keyboard.press("Tab")
+    expect(flags.get_by_label("Color to draw in")).to_be_focused()
     flags.get_by_label("Color to draw in").fill("#ff8000")
     stroke(flags, (0.0, 0.25), (1.0, 0.25))
     row = colors_of(flags)

@@ -113,6 +113,8 @@ def test_what_the_server_refuses_is_said(browser: Browser, url: str) -> None:
         wait_for_answer(page)
         page.get_by_label("weight", exact=True).fill("1e300")
         expect(page.get_by_role("alert")).to_contain_text("'weight'")
+        page.locator("pre").scroll_into_view_if_needed()
+        expect(page.get_by_role("alert")).to_be_in_viewport()
         page.get_by_label("weight", exact=True).fill("4")
         expect(page.get_by_role("alert")).to_be_hidden()
 

@@ -17,6 +17,9 @@ export function plain(value, digits = 4) {
   return fixed(value, Math.min(places, 8));
 }
 
+/** An entropy; what is next to nothing is not worth a digit. */
+export const nats = (value) => (value < 1e-4 ? "< 0.0001" : plain(value, 3));
+
 /** A number without needless zeros or digits. */
 export const short = (value) => group(value, { maximumSignificantDigits: 4 });
 

@@ -1,7 +1,7 @@
 // Uncertainty in two parts: what lies in the input, and what the model does not know.
 
 import { h, panel } from "./dom.js";
-import { plain } from "./format.js";
+import { nats, plain } from "./format.js";
 
 function part(kind, name, meaning) {
   const value = h("b", {}, "–");
@@ -9,7 +9,8 @@ function part(kind, name, meaning) {
   return { element, value };
 }
 
-function create(hint, data, model) {
+/** The panel; `word` turns a size into text. */
+function create(hint, data, model, word) {
   const parts = [part("aleatoric", "Aleatoric", data), part("epistemic", "Epistemic", model)];
   const bars = parts.map(() => h("i"));
   const whole = h("p", { class: "whole" }, "\u00a0");
@@ -22,7 +23,7 @@ function create(hint, data, model) {
     show(sizes, most, text) {
       sizes.forEach((size, i) => {
         bars[i].style.width = `${(100 * Math.max(0, size)) / most}%`;
-        parts[i].value.textContent = plain(size, 3);
+        parts[i].value.textContent = word(size);
       });
       whole.textContent = text;
     },
@@ -35,12 +36,13 @@ export function createClassSplit() {
     "Doubt in the input stays, however much is learned; doubt in the model is what learning removes.",
     "Each pass by itself is unsure: the input is ambiguous.",
     "The passes disagree: the model has not seen the like.",
+    nats,
   );
   return {
     element: view.element,
     show(answer, row) {
       const most = Math.log(answer.classes.length);
-      const text = `${plain(row.total, 3)} nats in all, of ${plain(most, 3)} at most`;
+      const text = `${nats(row.total)} nats in all, of ${nats(most)} at most`;
       view.show([row.aleatoric, row.epistemic], most, text);
     },
   };
@@ -52,6 +54,7 @@ export function createValueSplit() {
     "Doubt in the data stays, however much is learned; doubt in the model is what learning removes.",
     "Variance of the noise around the best answer.",
     "Variance of the passes: the model has not seen the like.",
+    (variance) => plain(variance, 3),
   );
   return {
     element: view.element,
