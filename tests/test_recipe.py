@@ -67,6 +67,19 @@ def test_recipe_round_trips_through_json(tmp_path: Path) -> None:
             '[data]\nsource = "digits"\n[training]\nephocs = 3\n',
             "training.ephocs: there is no such field, did you mean 'epochs'?",
         ),
+        (
+            '[data]\nsource = "digits"\nepoch = 3\n',
+            "data.epoch: there is no such field, did you mean 'training.epochs'?",
+        ),
+        (
+            'lr = 3\n[data]\nsource = "digits"\n',
+            "lr: there is no such field, did you mean 'training.lr'?",
+        ),
+        ('[trainning]\nlr = 3\n[data]\nsource = "digits"\n', "did you mean 'training'?"),
+        (
+            '[data]\nsource = "digits"\n[network]\nhidden = 64\n',
+            "network.hidden: got 64, wanted a list in square brackets",
+        ),
         ('[data]\nsource = "digits"\nxyzzy = 3\n', "data.xyzzy: there is no such field"),
         ("data = ", "cannot be read as a TOML recipe"),
         ("", "data: Field required"),

@@ -99,7 +99,8 @@ def read_header(stream: IO[bytes], key: str) -> tuple[tuple[int, ...], bool, np.
     shape, column_major, dtype = readers[version](stream)
     if dtype.hasobject or dtype.names:
         raise DataError(
-            f"{key} holds {dtype}, wanted plain numbers: convert it with {key}.astype(np.float32)"
+            f"{key} holds {dtype}, wanted plain numbers: convert it with {key}.astype(np.float32), "
+            "or astype(str) where it holds texts"
         )
     if not shape:
         raise DataError(f"{key} is a single value, wanted an array of rows")

@@ -177,7 +177,8 @@ def raw_split(
 
 def _places(recipe: Recipe, source: _Source) -> dict[str, Places]:
     groups = source.y if source.classes else np.zeros(len(source.y), np.int64)
-    return part_rows(recipe.data, recipe.seed, groups, own=source.held.keys())
+    own = source.held.keys()
+    return part_rows(recipe.data, recipe.seed, groups, own=own, classes=source.classes)
 
 
 def _read(recipe: Recipe, data_root: Path | None, base: Path) -> _Source:

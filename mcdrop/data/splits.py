@@ -3,7 +3,7 @@
 Knows places and shares. Refuses to know the rows themselves.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,26 @@ Places = NDArray[np.int64]
 
 
 def part_rows(
-    data: DataRecipe, seed: int, groups: Places, *, own: Collection[str]
+    data: DataRecipe,
+    seed: int,
+    groups: Places,
+    *,
+    own: Collection[str],
+    classes: Sequence[str] = (),
 ) -> dict[str, Places]:
     """The places of training, validation, calibration and test rows, without the parts of ``own``.
 
     Each part is drawn by a generator of its own, from what the one before it left.
+
+    Args:
+        data: the shares.
+        seed: of the generators.
+        groups: of each row, (B,), which give each part their share.
+        own: parts that are not drawn.
+        classes: what the groups are called.
+
+    Raises:
+        DataError: too few rows for each part to have one, or for each group to have one to train.
     """
     kept = np.arange(len(groups))
     before = 0.0 if "calibration" in own else data.calibration_share
@@ -40,9 +55,10 @@ def part_rows(
         raise DataError(f"{len(groups)} rows are too few to split: give more, or larger shares")
     lost = np.setdiff1d(groups, groups[kept])
     if len(lost):
+        name = repr(classes[lost[0]])[:60] if classes else f"{lost[0]} (counted from 0)"
         raise DataError(
-            f"class {lost[0]} (counted from 0) has too few rows to have one to learn from: give "
-            "more rows of it, or none"
+            f"class {name} has too few rows to have one to learn from: give more rows of it, or "
+            "none; or set task = 'regression' if the target is a quantity"
         )
     return parts
 

@@ -81,13 +81,14 @@ def class_indices(truth: Truth, classes: tuple[str, ...]) -> NDArray[np.int64]:
     name, column = _only(truth)
     index: dict[str | None, int] = {label: i for i, label in enumerate(classes)}
     found = labels(column, name)
-    for row, label in enumerate(found):
-        if label not in index:
-            came = "no class" if label is None else f"the class {label!r}"
-            raise DataError(
-                f"row {row} has {came} in target {name!r}, wanted one of {list_names(classes)}: "
-                "mend or drop the row (rows count from 0)"
-            )
+    bad = [row for row, label in enumerate(found) if label not in index]
+    if bad:
+        label = found[bad[0]]
+        came = "no class" if label is None else f"the class {label!r:.60}"
+        raise DataError(
+            f"row {bad[0]} has {came} in target {name!r}, wanted one of {list_names(classes)}: "
+            f"{_mend(len(bad))}"
+        )
     return np.array([index[label] for label in found], dtype=np.int64)
 
 
@@ -101,10 +102,14 @@ def outputs(truth: Truth) -> NDArray[np.float64]:
         bad = np.flatnonzero(~np.isfinite(numbers(column, name)))
         if len(bad):
             raise DataError(
-                f"row {bad[0]} has no finite number in target {name!r}: mend or drop the row "
-                "(rows count from 0)"
+                f"row {bad[0]} has no finite number in target {name!r}: {_mend(len(bad))}"
             )
     return np.column_stack([numbers(column, name) for name, column in truth.items()])
+
+
+def _mend(bad: int) -> str:
+    rows = "the row" if bad == 1 else f"this and {bad - 1:,} more such rows"
+    return f"mend or leave out {rows} (rows count from 0)"
 
 
 def _check_rows(x: NDArray[Any], path: Path) -> None:

@@ -36,10 +36,23 @@ def load_recipe(path: Path) -> Recipe:
 
 def _fault(fault: ErrorDetails) -> str:
     where = ".".join(map(str, fault["loc"])) or "recipe"
+    if fault["type"] == "tuple_type":
+        return f"{where}: got {fault['input']!r:.60}, wanted a list in square brackets"
     if fault["type"] != "extra_forbidden":
         return f"{where}: {fault['msg']}"
-    fields = Recipe.model_fields
-    sections = [field.annotation for field in fields.values()]
-    known = [*fields, *(n for s in sections for n in getattr(s, "model_fields", ()))]
-    alike = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
-    return f"{where}: there is no such field" + "".join(f", did you mean {n!r}?" for n in alike)
+    *section, name = map(str, fault["loc"])
+    alike = _alike(".".join(section), name)
+    return f"{where}: there is no such field" + (f", did you mean {alike!r}?" if alike else "")
+
+
+def _alike(section: str, name: str) -> str | None:
+    """The field that is most like ``name``, with its section where that is another one."""
+    fields = {"": list(Recipe.model_fields)}
+    for part, field in Recipe.model_fields.items():
+        fields[part] = list(getattr(field.annotation, "model_fields", ()))
+    every = [field for names in fields.values() for field in names]
+    for found in difflib.get_close_matches(name, every, n=1):
+        own = found in fields.get(section, ())
+        place = section if own else next(part for part, names in fields.items() if found in names)
+        return found if own or not place else f"{place}.{found}"
+    return None

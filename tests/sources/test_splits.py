@@ -1,11 +1,14 @@
 """Rows are held out with equal probability, every class keeping its share."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mcdrop.data.sources import load_dataset
-from mcdrop.data.splits import hold_out
+from mcdrop.data.splits import hold_out, part_rows
+from mcdrop.errors import DataError
+from mcdrop.recipe import DataRecipe
 from tests.sources.tables import recipe, rows_of, write_table
 
 groups = st.lists(st.integers(0, 4), min_size=1, max_size=60).map(np.array)
@@ -45,3 +48,19 @@ def test_the_seed_decides_the_split(tmp_path) -> None:
         assert len(one) == len(three)
     assert rows_of(first.test, first.preprocessing) != rows_of(other.test, other.preprocessing)
     assert first.fingerprint == other.fingerprint
+
+
+def test_a_class_that_is_held_out_whole_is_named() -> None:
+    """The lone row is trained with in some splits, and in others not."""
+    data, groups = DataRecipe(source="digits", test_share=0.5), np.repeat([0, 1], [60, 1])
+    told = []
+    for seed in range(30):
+        try:
+            part_rows(data, seed, groups, own=(), classes=("many", "lone"))
+        except DataError as error:
+            told.append(str(error))
+    assert 0 < len(told) < 30
+    assert all("class 'lone' has too few rows" in text for text in told)
+    with pytest.raises(DataError, match=r"class 7 \(counted from 0\).*regression"):
+        for seed in range(30):
+            part_rows(data, seed, groups * 7, own=())
