@@ -22,7 +22,7 @@ def part_rows(
     groups: Places,
     *,
     own: Collection[str],
-    classes: Sequence[str] = (),
+    classes: Sequence[str],
 ) -> dict[str, Places]:
     """The places of training, validation, calibration and test rows, without the parts of ``own``.
 
@@ -33,7 +33,7 @@ def part_rows(
         seed: of the generators.
         groups: of each row, (B,), which give each part their share.
         own: parts that are not drawn.
-        classes: what the groups are called.
+        classes: what the groups are called; not needed of one group.
 
     Raises:
         DataError: too few rows for each part to have one, or for each group to have one to train.
@@ -55,9 +55,8 @@ def part_rows(
         raise DataError(f"{len(groups)} rows are too few to split: give more, or larger shares")
     lost = np.setdiff1d(groups, groups[kept])
     if len(lost):
-        name = repr(classes[lost[0]])[:60] if classes else f"{lost[0]} (counted from 0)"
         raise DataError(
-            f"class {name} has too few rows to have one to learn from: give more rows of it, or "
+            f"class {classes[lost[0]]!r:.60} has too few rows to have one to learn from: give more rows of it, or "
             "none; or set task = 'regression' if the target is a quantity"
         )
     return parts
