@@ -56,8 +56,8 @@ def part_rows(
     lost = np.setdiff1d(groups, groups[kept])
     if len(lost):
         raise DataError(
-            f"class {classes[lost[0]]!r:.60} has too few rows to have one to learn from: give more rows of it, or "
-            "none; or set task = 'regression' if the target is a quantity"
+            f"class {classes[lost[0]]!r:.60} has too few rows to have one to learn from: give more "
+            "rows of it, or none; or set task = 'regression' if the target is a quantity"
         )
     return parts
 
