@@ -105,10 +105,11 @@ def check_columns(came: Collection[str], wanted: Collection[str], hint: str = ""
 
     Other columns are left alone: none of them can be a wanted one misspelled.
     """
-    _check_once([name for name in came if name in wanted], "the table")
-    lacking = [name for name in wanted if name not in came]
+    there, needed = set(came), set(wanted)  # there may be thousands
+    _check_once([name for name in came if name in needed], "the table")
+    lacking = [name for name in wanted if name not in there]
     if lacking:
-        near = _near([name for name in came if name not in wanted], lacking)
+        near = _near([name for name in came if name not in needed], lacking)
         raise DataError(
             f"the table lacks columns: {list_names(lacking)}; it has {list_names(came)}{near}{hint}"
         )
@@ -117,9 +118,10 @@ def check_columns(came: Collection[str], wanted: Collection[str], hint: str = ""
 def check_names(came: Collection[str], known: Collection[str], where: str) -> None:
     """Raise :class:`DataError` where ``came`` has a name twice, or one that is not ``known``."""
     _check_once(came, where)
-    unknown = [name for name in came if name not in known]
+    there, knows = set(came), set(known)
+    unknown = [name for name in came if name not in knows]
     if unknown:
-        near = _near(unknown, [name for name in known if name not in came])
+        near = _near(unknown, [name for name in known if name not in there])
         raise DataError(
             f"{where} has unknown columns: {list_names(unknown)}; known are "
             f"{list_names(known)}{near}"

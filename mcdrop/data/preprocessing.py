@@ -266,9 +266,10 @@ def _array(rows: Any) -> NDArray[Any]:
 
 
 def _records(rows: Sequence[Any], known: Collection[str]) -> Sequence[Mapping[str, Any]]:
+    names = set(known)
     for row, record in enumerate(rows):
         if not isinstance(record, Mapping):
             raise DataError(f"row {row}: got {type(record).__name__}, wanted a record")
-        if not record.keys() <= set(known):
+        if not record.keys() <= names:
             check_names(record, known, f"row {row}")
     return rows

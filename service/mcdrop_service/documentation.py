@@ -51,8 +51,8 @@ _BODIES = {
     "application/octet-stream": "Little-endian float32, row after row, in the shape that the "
     "header `x-shape` says; options are in the query string.",
     "application/x-npy": "A file of `numpy.save`; options are in the query string.",
-    "application/vnd.apache.arrow.stream": "An Arrow IPC stream, uncompressed: a table's columns, "
-    "or one column of lists of numbers; options are in the query string.",
+    "application/vnd.apache.arrow.stream": "An Arrow IPC stream, uncompressed: every column of a "
+    "table, or one column of lists of numbers; options are in the query string.",
 }
 
 _HEADERS = {
