@@ -25,13 +25,13 @@ from mcdrop.data.given import (
 )
 from mcdrop.data.preprocessing import Inputs, Preprocessing
 from mcdrop.data.sources import Dataset, Split
-from mcdrop.data.splits import hold_out
+from mcdrop.data.splits import Places, hold_out
 from mcdrop.errors import InputError, NetworkError
 from mcdrop.layers import build_layers, describe
-from mcdrop.pipeline import publish
+from mcdrop.pipeline import publish, sample
 from mcdrop.plan import leaves, read_layout, sequence
 from mcdrop.posterior import Posterior
-from mcdrop.recipe import SAMPLES_LIMIT, CalibrationRecipe
+from mcdrop.recipe import EXAMPLES_LIMIT, SAMPLES_LIMIT, CalibrationRecipe
 from mcdrop.repository import prepare
 
 __all__ = ["adopt"]
@@ -58,6 +58,7 @@ def adopt(
     samples: int = 100,
     seed: int = 0,
     calibration: CalibrationRecipe | None = None,
+    examples: int = 0,
     description: str = "",
 ) -> Path:
     """Correct a trained network on held-out rows, and write it as a version to load and serve.
@@ -92,6 +93,8 @@ def adopt(
         samples: T, passes served by default.
         seed: parts the rows, and draws the passes that are measured.
         calibration: level, risk and kinds of the promises; those of a recipe by default.
+        examples: how many of the rows that score, which are pictures, to keep as samples on the
+            page; whoever may ask the model may see them.
         description: one line for people.
 
     Returns:
@@ -106,21 +109,23 @@ def adopt(
         >>> mcdrop.adopt(network, x_held_out, y_held_out, "wines", columns=names)
     """
     one_of("variance", variance, ("constant", "learned"))
-    samples, seed = (
+    samples, seed, examples = (
         bounded("samples", samples, 1, SAMPLES_LIMIT),
         bounded("seed", seed, 0, 2**63 - 1),
+        bounded("examples", examples, 0, EXAMPLES_LIMIT),
     )
     prepare(Path(repository), name)
     preprocessing: Preprocessing
+    raw: NDArray[Any]
     if categories:
         preprocessing, inputs = inspect_table(rows, columns, categories, scale, mean, std)
-        shape = inputs.x.shape[1:]
+        raw = inputs.x
     else:
         raw = raw_numbers(rows)
         preprocessing = preprocessing_of(raw, columns or _names(rows), scale, mean, std)
-        inputs, shape = preprocessing.inspect(raw), raw.shape[1:]
+        inputs = preprocessing.inspect(raw)
     x = inputs.x
-    own = _copy(network, shape, x)
+    own = _copy(network, raw.shape[1:], x)
     outputs = _outputs(own, x) // (1 + (variance == "learned"))
     found = given_truth(truth, outputs, classes, targets)
     if found.classes and outputs == 1:
@@ -133,8 +138,11 @@ def adopt(
         network=AdoptedNetwork(layers=describe(own)[0], variance=variance),
         calibration=calibration or CalibrationRecipe(),
     )
-    dataset = _parted(inputs, found, preprocessing, seed)
-    return publish(recipe, dataset, own, Path(repository), name)
+    thirds = _thirds(len(inputs), found, seed)
+    dataset = _parted(inputs, found, preprocessing, thirds)
+    test = thirds[2]
+    kept = sample(raw[test], found.y[test], dataset, examples) if examples else None
+    return publish(recipe, dataset, own, Path(repository), name, examples=kept)
 
 
 def _names(rows: Any) -> Sequence[str] | None:
@@ -193,18 +201,23 @@ def _two_logits(network: nn.Sequential) -> nn.Sequential:
     return nn.Sequential(*modules, *build_layers((linear,), state)).eval()
 
 
-def _parted(inputs: Inputs, truth: Truth, preprocessing: Preprocessing, seed: int) -> Dataset:
-    """Thirds of the rows, each class in each: to correct, to promise from, to score."""
-    x = inputs.x
-    if len(x) != len(truth.y) or len(x) < _LEAST:
+def _thirds(rows: int, truth: Truth, seed: int) -> tuple[Places, Places, Places]:
+    """Places of rows, each class in each third: to correct, to promise from, to score."""
+    if rows != len(truth.y) or rows < _LEAST:
         raise InputError(
-            f"got {len(x)} rows and {len(truth.y)} truths, wanted as many of each, and {_LEAST} of "
+            f"got {rows} rows and {len(truth.y)} truths, wanted as many of each, and {_LEAST} of "
             "them or more"
         )
-    groups = truth.y if truth.classes else np.zeros(len(x), np.int64)
+    groups = truth.y if truth.classes else np.zeros(rows, np.int64)
     rest, test = hold_out(groups, 1 / 3, np.random.default_rng([seed, 0]))
     first, second = hold_out(groups[rest], 1 / 2, np.random.default_rng([seed, 2]))
-    thirds = rest[first], rest[second], test
+    return rest[first], rest[second], test
+
+
+def _parted(
+    inputs: Inputs, truth: Truth, preprocessing: Preprocessing, thirds: tuple[Places, ...]
+) -> Dataset:
+    x = inputs.x
     one, two, three = (Split(x[at], truth.y[at], inputs.unknown[at]) for at in thirds)
     digest = hashlib.sha256(x.tobytes())
     digest.update(np.ascontiguousarray(truth.y).tobytes())

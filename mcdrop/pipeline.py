@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from mcdrop.adopted import Adopted
@@ -27,7 +28,7 @@ from mcdrop.recipe import Recipe
 from mcdrop.repository import Texts, checkpoint_path, prepare, save
 from mcdrop.training import Epoch, fit, ignore
 
-__all__ = ["publish", "train"]
+__all__ = ["publish", "sample", "train"]
 
 _PARTS = ("train", "validation", "calibration", "test")
 _EXAMPLES = 16
@@ -131,9 +132,18 @@ def _examples(
         count = _EXAMPLES if recipe.data.source in CLASSES else 0
     if not count:
         return None
-    if not picture_shape(dataset.preprocessing):
-        raise DataError(f"got data.examples = {count}, but the rows are no pictures: leave it out")
     rows, truth, _ = raw_test(recipe, data_root, base)
+    return sample(rows, truth, dataset, count)
+
+
+def sample(rows: Any, truth: NDArray[Any], dataset: Dataset, count: int) -> Examples:
+    """The first rows of ``dataset``'s test part, raw, for people to try a model on.
+
+    Raises:
+        DataError: they are no pictures.
+    """
+    if not picture_shape(dataset.preprocessing):
+        raise DataError(f"got {count} examples to keep, but rows are no pictures: keep none")
     pictures, y = np.asarray(rows)[:count], truth[:count].reshape(-1, len(dataset.targets) or 1)
     return Examples(
         rows=[picture.ravel().tolist() for picture in pictures],

@@ -15,6 +15,7 @@ from mcdrop.adopted import Adopted, Layer
 from mcdrop.errors import InputError, NetworkError, RepositoryError
 from mcdrop.layers import build_layers, describe
 from mcdrop.recipe import CalibrationRecipe
+from mcdrop.repository import load_examples, read_card
 
 RNG = np.random.default_rng(0)
 ROWS, COLUMNS = 300, 5
@@ -115,6 +116,22 @@ def test_pictures_keep_their_unit_and_axes(tmp_path: Path) -> None:
         np.testing.assert_allclose(got, want, atol=1e-5)
     assert model.card.preprocessing.shape == (8, 8)  # type: ignore[union-attr]
     assert (model.card.preprocessing.minimum, model.card.preprocessing.maximum) == (0, 255)  # type: ignore[union-attr]
+
+
+def test_as_many_pictures_are_kept_as_samples_as_one_says(tmp_path: Path) -> None:
+    colors = np.random.default_rng(1).integers(0, 256, (ROWS, 3, 4, 4), np.uint8)
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(0.4), nn.Linear(48, 3))
+    for count in (0, 5):
+        folder = mcdrop.adopt(
+            network, colors, LABELS, "flags", tmp_path, scale=1 / 255, examples=count
+        )
+        found = load_examples(folder, read_card(folder))
+        assert len(found.rows) == len(found.labels) == count
+        flat = colors.reshape(ROWS, 48).tolist()
+        for row, label in zip(found.rows, found.labels, strict=True):
+            assert int(label) == LABELS[flat.index(list(row))]
+    with pytest.raises(InputError, match=r"got 5 examples .* no pictures"):
+        mcdrop.adopt(mlp(3), X, LABELS, "table", tmp_path, examples=5)
 
 
 @pytest.mark.parametrize("last", [(), (nn.Sigmoid(),)], ids=["logit", "sigmoid"])

@@ -15,10 +15,11 @@ from mcdrop.recipe.fitting import RegularizationRecipe, TrainingRecipe
 from mcdrop.recipe.network import NetworkRecipe
 from mcdrop.recipe.promises import CalibrationRecipe
 from mcdrop.recipe.reading import load_recipe
-from mcdrop.recipe.rows import AugmentationRecipe, DataRecipe
+from mcdrop.recipe.rows import EXAMPLES_LIMIT, AugmentationRecipe, DataRecipe
 from mcdrop.recipe.whole import SAMPLES_LIMIT, Recipe, Task
 
 __all__ = [
+    "EXAMPLES_LIMIT",
     "SAMPLES_LIMIT",
     "AugmentationRecipe",
     "CalibrationRecipe",

@@ -6,7 +6,10 @@ from pydantic import Field, model_validator
 
 from mcdrop.recipe.section import Section
 
-__all__ = ["AugmentationRecipe", "DataRecipe"]
+__all__ = ["EXAMPLES_LIMIT", "AugmentationRecipe", "DataRecipe"]
+
+EXAMPLES_LIMIT = 64
+"""Rows that a version may keep for people to try it on."""
 
 _SYNTHETIC = ("linear", "curve", "line", "sparse")
 
@@ -59,7 +62,7 @@ class DataRecipe(Section):
     examples: int | None = Field(
         None,
         ge=0,
-        le=64,
+        le=EXAMPLES_LIMIT,
         description="images: test rows to keep with the version, as samples on the page; whoever "
         "may ask the model may see them. None: 16 of a named set, none of your own files",
     )
