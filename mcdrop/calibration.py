@@ -26,6 +26,7 @@ __all__ = ["RISKS", "Calibration", "Promise", "Reference", "row_epistemic", "row
 RISKS = (0.01, 0.02, 0.05, 0.1)
 """Error rates whose thresholds a card states."""
 
+_MOST = np.finfo(np.float64).max
 _KEPT = 256  # callers choose levels and risks: what is found for them must not pile up
 
 Floats = NDArray[np.float64]
@@ -102,6 +103,9 @@ class Reference:
     errors: NDArray[np.bool_]
     pilot_confidence: Floats
     pilot_errors: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "epistemic", _shortened(self.epistemic))  # of older versions too
 
     @classmethod
     def measure(
@@ -267,7 +271,17 @@ def row_strangeness(answer: Classification | Regression, unknown: Flags) -> Floa
     How passes disagree says nothing of a cell that training never met: the network takes such a
     row for one with an average number, or without a label. So it gets the greatest finite number.
     """
-    return np.where(unknown.any(axis=1), np.finfo(np.float64).max, row_epistemic(answer))
+    strange = np.where(unknown.any(axis=1), _MOST, row_epistemic(answer))
+    return _shortened(strange)
+
+
+def _shortened(strange: Floats) -> Floats:
+    """To ten binary digits, a thousandth: a row that comes again, alone or beside others, ties.
+
+    Its epistemic uncertainty is the same up to rounding only, which no rank may hang on.
+    """
+    mantissa, exponent = np.frexp(strange)
+    return np.where(strange < _MOST, np.ldexp(np.floor(mantissa * 1024), exponent - 10), strange)
 
 
 def _nothing(answer: Classification | Regression) -> Flags:

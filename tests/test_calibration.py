@@ -61,9 +61,18 @@ def test_novelty_is_the_share_of_calibration_rows_below() -> None:
     reference = measured()
     new, _ = answered(4, 3000)
     novelty = reference.apply(new).novelty
-    expected = [(reference.epistemic < e).mean() for e in new.epistemic[:50]]
-    np.testing.assert_allclose(novelty[:50], expected)
+    known = answered(1, 1000)[0].epistemic
+    expected = [(known < e).mean() for e in new.epistemic[:50]]
+    np.testing.assert_allclose(novelty[:50], expected, atol=0.005)
     assert 0.45 < novelty.mean() < 0.55
+
+
+@pytest.mark.parametrize("off", [1 - 1e-7, 1 + 1e-7])
+def test_a_row_that_comes_again_ties_with_itself_up_to_rounding(off: float) -> None:
+    known, y = answered(1, 300)
+    reference = Reference.measure(CalibrationRecipe(), known, y, known, y)
+    again = reference.apply(replace(known, epistemic=known.epistemic * off)).novelty
+    assert np.mean(again == reference.apply(known).novelty) > 0.99
 
 
 def test_answered_rows_stay_within_the_risk() -> None:
