@@ -12,8 +12,12 @@ import scipy  # its parts are imported when they are first used
 from numpy.typing import NDArray
 
 from mcdrop.metrics.bootstrap import bootstrap_interval
+from mcdrop.metrics.classification import classwise_ece, ece
+from mcdrop.metrics.regression import quantile_calibration_error
 
 __all__ = ["Estimate", "binomial_interval", "estimate", "share"]
+
+_CALIBRATION_ERRORS = {ece, classwise_ece, quantile_calibration_error}
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,9 @@ def estimate(score: Callable[..., float], *arrays: NDArray[Any]) -> Estimate:
     value = float(score(*arrays))
     if not np.isfinite(value):  # as an AUROC without errors: there is nothing to resample
         return Estimate(value, float("nan"), float("nan"), len(arrays[0]))
-    return Estimate(value, *bootstrap_interval(score, *arrays), len(arrays[0]))
+    inflated = getattr(score, "func", score) in _CALIBRATION_ERRORS
+    interval = bootstrap_interval(score, *arrays, inflated=inflated)
+    return Estimate(value, *interval, len(arrays[0]))
 
 
 def share(flags: NDArray[np.bool_]) -> Estimate:
