@@ -53,11 +53,16 @@ def test_the_latest_is_served_and_others_are_loaded_when_asked_for(tmp_path: Pat
     assert shelf.find("a", 1) is shelf.find("a", 1)
 
 
-def test_a_new_version_takes_over_once_it_can_answer(tmp_path: Path) -> None:
+def test_a_new_version_takes_over_once_it_can_answer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     save_random_classifier(tmp_path, "a")
     shelf = started(tmp_path)
+    assert not caplog.messages
     save_random_classifier(tmp_path, "a", seed=1)
     until(lambda: shelf.find("a", None).card.version == 2)  # never an error meanwhile
+    assert caplog.messages == ["a is served by version 2, no longer by 1"]
     shutil.rmtree(tmp_path / "a" / "2")
     until(lambda: shelf.find("a", None).card.version == 1)
     save_random_classifier(tmp_path, "a", seed=3)  # 2 again, and another network

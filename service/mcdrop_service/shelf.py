@@ -172,6 +172,10 @@ class Shelf:
             for version in reversed(versions) if pin is None else (pin,):
                 predictor = self._get(self.repository / name / str(version))
                 if predictor is not None:
+                    before = self._served.get(name, predictor)
+                    if before is not predictor:
+                        old, new = before.card.version, predictor.card.version
+                        _log.info("%s is served by version %s, no longer by %s", name, new, old)
                     self._served[name] = predictor
                     break
         for name in set(self._served) - set(entries):
