@@ -9,6 +9,7 @@ import typer
 from mcdrop.cli.console import progress_bar, stoppable
 from mcdrop.cli.find import find_recipe
 from mcdrop.cli.options import MODELS, DataRoot, Device, Repository
+from mcdrop.later import staying
 from mcdrop.recipe import load_recipe
 
 __all__ = ["compare"]
@@ -25,9 +26,10 @@ def compare(
     ] = False,
 ) -> None:
     """Train recipes side by side, and every setting of their `sweep`: one table, one figure."""
-    from mcdrop import compare as comparing
-    from mcdrop.loop import ignore
-    from mcdrop.tensorboard import open_board
+    with staying():
+        from mcdrop import compare as comparing
+        from mcdrop.loop import ignore
+        from mcdrop.tensorboard import open_board
 
     named = [find_recipe(recipe, root) for recipe in recipes]
     found = [(name, load_recipe(path), path.parent) for path, name in named]

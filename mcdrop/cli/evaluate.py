@@ -7,6 +7,7 @@ import typer
 
 from mcdrop.cli.console import console, say, stoppable
 from mcdrop.cli.options import MODELS, DataRoot, Repository, Samples, Seed, Version
+from mcdrop.later import staying
 
 __all__ = ["evaluate"]
 
@@ -37,8 +38,9 @@ def evaluate(
     seed: Seed = 0,
 ) -> None:
     """Measure a model: calibration, coverage, novelty, abstention; one page and its numbers."""
-    from mcdrop import evaluation, repository
-    from mcdrop.predictor import load
+    with staying():
+        from mcdrop import evaluation, repository
+        from mcdrop.predictor import load
 
     path = Path(model)
     folder = repository.locate(path) if path.is_dir() else repository.resolve(root, model, version)

@@ -8,6 +8,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from mcdrop.cli.console import show
+from mcdrop.later import staying
 
 __all__ = ["info"]
 
@@ -17,9 +18,10 @@ _FEATURES = ("avx2", "fma3", "avx512_f", "avx512_bf16", "avx512_vnni", "amx_bf16
 
 def info() -> None:
     """Say which versions, engine, kernel build, threads and processor features are at work."""
-    import torch
+    with staying():
+        import torch
 
-    from mcdrop.engine.kernel import library, reason
+        from mcdrop.engine.kernel import library, reason
 
     features = torch.cpu.get_capabilities()
     table = Table(box=SIMPLE, show_header=False, padding=(0, 1, 0, 0))

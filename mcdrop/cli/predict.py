@@ -22,6 +22,7 @@ from mcdrop.cli.options import (
     Version,
 )
 from mcdrop.errors import InputError
+from mcdrop.later import staying
 
 if TYPE_CHECKING:
     from mcdrop.card import Card
@@ -47,7 +48,8 @@ def predict(
     ] = False,
 ) -> None:
     """Answer for one row, and say how far to trust the answer."""
-    from mcdrop.scoring import columns
+    with staying():
+        from mcdrop.scoring import columns
 
     predictor = load_predictor(root, model, version)
     card = predictor.card

@@ -18,6 +18,7 @@ from mcdrop.cli.options import (
     Tolerance,
     Version,
 )
+from mcdrop.later import staying
 
 if TYPE_CHECKING:
     from mcdrop.calibration import Reference
@@ -94,8 +95,9 @@ def score(
     device: Device = "cpu",
 ) -> None:
     """Score rows of any number, each exactly once: killed and started again, it goes on."""
-    from mcdrop.scoring import score as score_rows
-    from mcdrop.training import choose_device
+    with staying():
+        from mcdrop.scoring import score as score_rows
+        from mcdrop.training import choose_device
 
     predictor = load_predictor(root, model, version)
     predictor.network.to(choose_device(device))

@@ -9,6 +9,7 @@ import typer
 from mcdrop.cli.console import progress_bar, stoppable
 from mcdrop.cli.find import find_recipe
 from mcdrop.cli.options import MODELS, DataRoot, Device, Repository
+from mcdrop.later import staying
 from mcdrop.recipe import load_recipe
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def search(
     device: Device = "auto",
 ) -> None:
     """Tune a recipe by the validation NLL of its MC answer; processes share and resume a study."""
-    from mcdrop import search as searching
+    with staying():
+        from mcdrop import search as searching
 
     path, name = find_recipe(recipe, root)
     plan = load_recipe(path)

@@ -7,6 +7,7 @@ import typer
 from mcdrop.cli.console import progress_bar, say, stoppable
 from mcdrop.cli.find import load_predictor
 from mcdrop.cli.options import MODELS, Model, Repository, Samples, Seed, Version
+from mcdrop.later import staying
 
 __all__ = ["select"]
 
@@ -34,8 +35,9 @@ def select(
     seed: Seed = 0,
 ) -> None:
     """Choose the rows most worth a label, the best first, by what the model does not know."""
-    from mcdrop.selection import criterion
-    from mcdrop.selection import select as select_rows
+    with staying():
+        from mcdrop.selection import criterion
+        from mcdrop.selection import select as select_rows
 
     predictor = load_predictor(root, model, version)
     by = by or criterion(predictor)

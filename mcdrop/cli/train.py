@@ -8,6 +8,7 @@ import typer
 from mcdrop.cli.console import progress_bar, say, stoppable
 from mcdrop.cli.find import find_recipe
 from mcdrop.cli.options import MODELS, DataRoot, Device, Repository
+from mcdrop.later import staying
 from mcdrop.recipe import load_recipe
 
 if TYPE_CHECKING:
@@ -41,11 +42,12 @@ def train(
     ] = False,
 ) -> None:
     """Train a recipe and write the next version of its model."""
-    from mcdrop import pipeline, repository
-    from mcdrop.checkpoint import finished_epochs
-    from mcdrop.loop import ignore
-    from mcdrop.tensorboard import open_board
-    from mcdrop.training import choose_device
+    with staying():
+        from mcdrop import pipeline, repository
+        from mcdrop.checkpoint import finished_epochs
+        from mcdrop.loop import ignore
+        from mcdrop.tensorboard import open_board
+        from mcdrop.training import choose_device
 
     path, model = find_recipe(recipe, root)
     name = name or model

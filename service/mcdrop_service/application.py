@@ -16,6 +16,7 @@ import litserve as ls  # type: ignore[import-untyped]
 from mcdrop.card import Card
 from mcdrop.data.preprocessing import ArrayPreprocessing, NumericColumn, TablePreprocessing
 from mcdrop.errors import RepositoryError
+from mcdrop.later import staying
 from mcdrop.repository import list_models, read_card
 from mcdrop_service import logs
 from mcdrop_service.job import Job, Observer, as_it_is
@@ -73,11 +74,11 @@ class PredictAPI(ls.LitAPI):  # type: ignore[misc]
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C: the server stops us after the drain
         end_with_parent()
         logs.configure(self.log)
-        # Imported here alone: no other process evaluates networks, and PyTorch takes seconds.
-        import torch
+        with staying():  # here alone: no other process evaluates networks
+            import torch
 
-        from mcdrop_service.shelf import Shelf
-        from mcdrop_service.worker import Worker
+            from mcdrop_service.shelf import Shelf
+            from mcdrop_service.worker import Worker
 
         torch.set_num_threads(self.threads)
         self.shelf = Shelf(self.repository, self.pins, self.folder / "unloaded")
