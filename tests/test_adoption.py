@@ -282,6 +282,8 @@ def test_the_promises_are_those_asked_for(tmp_path: Path) -> None:
         ({"columns": ["a"]}, InputError, "got 1 names"),
         ({"classes": ["a", "b"]}, InputError, "got 2 classes, the network has 3 outputs"),
         ({"truth": LABELS + 1}, InputError, "has the class .*3.*: wanted an index below 3"),
+        ({"truth": np.eye(3)[LABELS]}, InputError, r"nothing but 0 and 1.*argmax\(axis=1\)"),
+        ({"truth": np.eye(3, dtype=bool)[LABELS]}, InputError, "nothing but 0 and 1"),
         ({"truth": np.array(["cat"] * 300)}, InputError, "row 0 has the class .*'cat'"),
         ({"truth": VALUES}, InputError, "wanted 3 finite numbers a row"),
         ({"truth": VALUES[:, 0]}, InputError, "for classes: a whole number each"),

@@ -199,6 +199,12 @@ def given_truth(
             "for each row, or numbers"
         )
     values = y.astype(np.float64).reshape(len(y), -1)
+    if values.shape[1] > 1 and targets is None and np.isin(values, (0, 1)).all():
+        raise InputError(
+            f"got truth of shape {y.shape} of nothing but 0 and 1, wanted an index a row: give "
+            "y.argmax(axis=1) where one of them is 1; adopt a network for each where several may "
+            "be; or name `targets`, if numbers are meant"
+        )
     if values.shape[1] != outputs or not np.isfinite(values).all():
         raise InputError(
             f"got truth of shape {y.shape}, wanted {outputs} finite numbers a row, as many as the "
