@@ -80,6 +80,8 @@ class Predictor:
                 records, of which any may lack some.
             samples: T, the stochastic passes; None takes the card's number. "auto": as many as
                 each row needs, which the answer's ``passes`` tells; see `Posterior.until`.
+                Sets, intervals and abstention keep their promises at the card's number; with a few
+                passes they are broken more often.
             seed: draws the T thinned networks. The same seed gives the same answer.
             level: probability with which sets and intervals hold the truth; None: the recipe's.
             risk: classification: error rate among answered rows; None: the recipe's.
