@@ -112,3 +112,20 @@ def test_pictures_may_come_nested(tmp_path: Path) -> None:
         for one in (row, row.reshape(8, 8))
     }
     assert len(told) == 1
+
+
+def test_a_file_is_no_row_but_can_be_scored(tmp_path: Path) -> None:
+    save_random_classifier(tmp_path / "models", "a")
+    (tmp_path / "digit.png").write_bytes(b"\x89PNG")
+    picture = tmp_path / "digit.png"
+    with pytest.raises(InputError, match=r"is a file, wanted one row: `mcdrop score .*digit\.png"):
+        invoke("predict", picture, "--repository", tmp_path / "models")
+    with pytest.raises(InputError, match="not JSON"):
+        invoke("predict", "x" * 5000, "--repository", tmp_path / "models")
+
+
+def test_a_quantity_that_never_varies_is_nothing_to_learn(tmp_path: Path) -> None:
+    recipe = write(tmp_path, "a,b,y", *[f"{i},{i % 3},7.5" for i in range(80)])
+    recipe.write_text('task = "regression"\n' + recipe.read_text())
+    with pytest.raises(DataError, match=r"target 'y' is 7\.5 in all rows"):
+        invoke("train", recipe, "--repository", tmp_path / "models")

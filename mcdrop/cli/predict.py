@@ -2,6 +2,7 @@
 
 import json
 import sys
+from os.path import isfile
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
@@ -75,6 +76,11 @@ def _parse_row(text: str, card: "Card") -> Any:
     try:
         row = json.loads(text)
     except json.JSONDecodeError as error:
+        if isfile(text):  # noqa: PTH113 - a Path raises where a text is longer than names are
+            raise InputError(
+                f"{text} is a file, wanted one row: `mcdrop score {text} -o answers.csv` answers "
+                "for what files hold"
+            ) from None
         raise InputError(
             f"the row is not JSON ({error}): got {text!r:.60}, wanted {_wanted(card)}"
         ) from None

@@ -25,7 +25,7 @@ from mcdrop.data.preprocessing import (
 )
 from mcdrop.data.splits import Places, hold_out, part_rows
 from mcdrop.data.synthetic import make
-from mcdrop.data.truth import class_indices, class_labels, outputs, read_labeled
+from mcdrop.data.truth import check_varied, class_indices, class_labels, outputs, read_labeled
 from mcdrop.recipe import Recipe
 
 __all__ = ["Dataset", "Split", "load_dataset", "raw_split", "raw_test"]
@@ -223,6 +223,8 @@ def _files(recipe: Recipe, root: Path) -> _Source:
     y: list[NDArray[Any]] = [
         class_indices(truth, classes) if classes else outputs(truth) for truth in truths
     ]
+    if not classes:
+        check_varied(y[0], tuple(truths[0]))
     fit: Callable[[Block], Preprocessing] = partial(_fit_pixels, recipe)
     notes: tuple[str, ...] = ()
     if isinstance(rows[0], pa.Table):

@@ -3,6 +3,7 @@
 Knows how a file's target becomes class indices or numbers. Refuses to know splits and encoding.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,14 @@ from mcdrop.data.files import Block, read_arrays, read_table
 from mcdrop.errors import DataError
 from mcdrop.recipe import DataRecipe
 
-__all__ = ["Truth", "class_indices", "class_labels", "outputs", "read_labeled"]
+__all__ = [
+    "Truth",
+    "check_varied",
+    "class_indices",
+    "class_labels",
+    "outputs",
+    "read_labeled",
+]
 
 Truth = dict[str, pa.ChunkedArray]
 """The target columns by name, a value a row: one for classes, one or more for numbers."""
@@ -105,6 +113,20 @@ def outputs(truth: Truth) -> NDArray[np.float64]:
                 f"row {bad[0]} has no finite number in target {name!r}: {_mend(len(bad))}"
             )
     return np.column_stack([numbers(column, name) for name, column in truth.items()])
+
+
+def check_varied(y: NDArray[np.float64], targets: Sequence[str]) -> None:
+    """Refuse quantities (B, outputs) to train on of which one is the same in all rows, if several.
+
+    Raises:
+        DataError: as said.
+    """
+    for values, name in zip(y.T, targets, strict=True):
+        if len(values) > 1 and (values == values[0]).all():
+            raise DataError(
+                f"target {name!r:.60} is {values[0]:g} in all rows, wanted a quantity that varies: "
+                "name another column, or leave this one out"
+            )
 
 
 def _mend(bad: int) -> str:
