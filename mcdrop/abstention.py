@@ -16,6 +16,7 @@ DELTA = 0.1
 """Probability, over the draw of the calibration rows, that a promised risk does not hold."""
 
 _CANDIDATES = 100
+_ROUNDING = 1e-6  # of the doubt: thresholds lie below the pilot rows', not on them
 
 
 def threshold(
@@ -46,6 +47,8 @@ def threshold(
     if not len(pilot[0]):
         return float("inf")
     candidates = np.quantile(pilot[0], np.linspace(0, 1, _CANDIDATES + 1)[:-1])
+    # Where rows repeat, one must not be tested on the one side, and answered on the other.
+    candidates = np.maximum(candidates - _ROUNDING * (1 - candidates), 0.0)
     order = np.argsort(_p_values(*pilot, candidates, risk), kind="stable")
     accepted = np.cumprod(_p_values(confidence, errors, candidates[order], risk) <= delta) > 0
     return float(candidates[order][accepted].min(initial=np.inf))

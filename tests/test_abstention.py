@@ -29,6 +29,15 @@ def test_the_promise_is_broken_at_most_as_often_as_said() -> None:
     assert 0.25 < np.mean(answered) < 0.40
 
 
+def test_no_row_slips_past_a_threshold_by_rounding() -> None:
+    """Rows of two kinds, of which the second errs too often, as the pilot did not show."""
+    confidence = np.repeat([0.9, 0.6], 300)
+    errors = np.concatenate([np.zeros(300, bool), np.arange(300) % 3 == 0])
+    for off in (-1e-9, 1e-9):
+        limit = threshold(confidence + off, errors, (confidence, np.zeros(600, bool)), 0.05)
+        assert limit > 0.6 + 1e-9
+
+
 def test_no_threshold_means_everything_abstains() -> None:
     rng = np.random.default_rng(1)
     confidence, pilot = rng.random(300), draw(rng, 300)
