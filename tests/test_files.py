@@ -107,6 +107,7 @@ def test_whole_arrays(tmp_path, rng) -> None:
         ("t.csv", None, "no file at"),
         ("t.csv", b"", "is empty"),
         ("t.csv", b"\n", "is empty"),
+        ("t.csv", b"\nage,size,code\n1,2,8\n", "or its first line is"),
         ("t.csv", b"age;size;code\n1;2,5;8\n", "separates columns by ';': save it with commas"),
         ("t.csv", b"age,size,code\n1,2,8\n3,4\n", r"#3: Expected 3 columns, got 2"),
         ("t.csv", b"age,size,code\n1,2,8\nold,4,8\n", r"invalid value 'old'"),

@@ -38,9 +38,17 @@ def names(lines: Iterable[str]) -> list[str]:
     Raises:
         DataError: as in `header`.
     """
-    found = next(csv.reader(lines), [])
+    try:
+        found = next(csv.reader(lines), [])
+    except csv.Error:
+        raise DataError(
+            "has an empty first line, or lines that end in a carriage return alone: start with the "
+            "header line, and end lines by a line feed"
+        ) from None
     if not found:
-        raise DataError("is empty: give a header line with the names, then the rows")
+        raise DataError(
+            "is empty, or its first line is: give a header line with the names, then the rows"
+        )
     if len(found) == 1 and (separator := next((s for s in ";\t|" if s in found[0]), None)):
         raise DataError(
             f"separates columns by {separator!r}: save it with commas, numbers with points"

@@ -95,6 +95,7 @@ def test_lists_of_a_wrong_length_are_named(tmp_path) -> None:
     [
         *UNUSABLE,
         ("t.csv", b"", "no rows"),
+        ("t.csv", b"\nage,size,code\n1,2,8\n", "empty first line"),
         ("t.csv", b"1,2,8.5\n3,4,5\n", "header line"),
         ("t.csv", b"\xff\xfe\x00\n1", "is not UTF-8"),
         ("t.jsonl", b"", "no rows"),
