@@ -26,6 +26,7 @@ __all__ = ["RISKS", "Calibration", "Promise", "Reference", "row_epistemic", "row
 RISKS = (0.01, 0.02, 0.05, 0.1)
 """Error rates whose thresholds a card states."""
 
+_ULPS = 2.0**-22  # of a mean, by which rounding may part equal rows
 _MOST = np.finfo(np.float64).max
 _KEPT = 256  # callers choose levels and risks: what is found for them must not pile up
 
@@ -184,7 +185,7 @@ class Reference:
             if risk is not None:
                 raise InputError("a regression has no error rate: leave `risk` out, use `level`")
             half = limit * _width(self.recipe, answer)
-            half = half + conformal.ROUNDING * (half + np.abs(answer.mean))
+            half = half * (1 + conformal.ROUNDING) + _ULPS * np.abs(answer.mean)
             ends = {"lower": answer.mean - half, "upper": answer.mean + half}
             return extend(answer, **ends, **common, level=level)  # type: ignore[no-any-return]
         risk = self.recipe.risk if risk is None else risk

@@ -25,7 +25,7 @@ def nll(probabilities: Floats, labels: Ints) -> float:
     A label of probability zero counts as the smallest positive float64, 744 nats.
     """
     chosen = np.take_along_axis(probabilities, labels[:, None], axis=-1)[:, 0]  # (B,)
-    return float(-np.mean(np.log(np.maximum(chosen, np.nextafter(0.0, 1.0)))))
+    return float(0.0 - np.mean(np.log(np.maximum(chosen, np.nextafter(0.0, 1.0)))))
 
 
 def brier(probabilities: Floats, labels: Ints) -> float:
