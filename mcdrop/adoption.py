@@ -5,6 +5,7 @@ the network was trained, and to believe its copy before both have given the same
 """
 
 import hashlib
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -32,7 +33,8 @@ from mcdrop.pipeline import publish, sample
 from mcdrop.plan import leaves, read_layout, sequence
 from mcdrop.posterior import Posterior
 from mcdrop.recipe import EXAMPLES_LIMIT, SAMPLES_LIMIT, CalibrationRecipe
-from mcdrop.repository import prepare
+from mcdrop.repository import prepare, read_card
+from mcdrop.worth import worse_than_constant
 
 __all__ = ["adopt"]
 
@@ -86,7 +88,7 @@ def adopt(
             one-hot slots. The network takes the columns of numbers, in the order of ``columns``,
             and behind them these slots, as `pandas.get_dummies` lays them out.
         scale: the network was trained on ``(rows * scale - mean) / std``.
-        mean: see ``scale``: one number, or one for each column of numbers.
+        mean: see ``scale``: one number, or one for each column of numbers, or channel of pictures.
         std: likewise.
         variance: regression: "learned" where the outputs are C means, then C logarithms of
             variances.
@@ -104,6 +106,9 @@ def adopt(
         NetworkError: the network has no dropout, or a layer that cannot be built again.
         InputError: rows are no finite numbers, or rows, truth and network do not fit each other.
         RepositoryError: the name cannot be a folder, or the repository cannot be written.
+
+    Warns:
+        UserWarning: a constant answer would be better, as where classes are in another order.
 
     Example:
         >>> mcdrop.adopt(network, x_held_out, y_held_out, "wines", columns=names)
@@ -142,7 +147,16 @@ def adopt(
     dataset = _parted(inputs, found, preprocessing, thirds)
     test = thirds[2]
     kept = sample(raw[test], found.y[test], dataset, examples) if examples else None
-    return publish(recipe, dataset, own, Path(repository), name, examples=kept)
+    folder = publish(recipe, dataset, own, Path(repository), name, examples=kept)
+    worse = worse_than_constant(read_card(folder), dataset.test.y)
+    if worse:
+        warnings.warn(
+            f"{worse}: are rows in the unit that `scale`, `mean` and `std` start from, classes in "
+            "the order of the outputs, outputs in the target's own unit, and truths in the order "
+            "of the rows?",
+            stacklevel=2,
+        )
+    return folder
 
 
 def _names(rows: Any) -> Sequence[str] | None:

@@ -37,7 +37,7 @@ FLOORS = [
     {"posterior", "moments", "training", "tensorboard", "plots", "calibration", "corrections"},
     {"card", "many", "assessment"},
     {"repository"},
-    {"predictor", "model_card", "packing"},
+    {"predictor", "model_card", "packing", "worth"},
     {"scoring", "pipeline", "evaluation", "client"},
     {"compare", "search", "selection", "adoption"},
     {"cli", "mcdrop_service"},
