@@ -83,15 +83,16 @@ def test_names_come_from_their_homes() -> None:
 
 def test_garbage_is_looked_for_again_after_imports(tmp_path: Path) -> None:
     code = """
-import contextlib, gc
+import contextlib, gc, sys
 from mcdrop.later import staying
 with contextlib.suppress(ImportError), staying():
     assert not gc.isenabled()
     import nothing
-frozen = gc.get_freeze_count()
-assert gc.isenabled() and frozen
+assert gc.isenabled() and gc.get_freeze_count()
+gc.unfreeze()
+sys.modules["torch"] = sys
 with staying():
-    more = [[] for _ in range(100)]
-assert gc.isenabled() and gc.get_freeze_count() <= frozen
+    assert not gc.isenabled()
+assert gc.isenabled() and not gc.get_freeze_count()
 """
     assert "mcdrop.later" in imported(code, tmp_path)
