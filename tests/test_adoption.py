@@ -118,6 +118,24 @@ def test_pictures_keep_their_unit_and_axes(tmp_path: Path) -> None:
     assert (model.card.preprocessing.minimum, model.card.preprocessing.maximum) == (0, 255)  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize("axis", [1, -1], ids=["channels first", "channels last"])
+def test_each_channel_has_a_mean_and_a_std(axis: int, tmp_path: Path) -> None:
+    colors = np.random.default_rng(1).integers(0, 256, (ROWS, 3, 4, 5), np.uint8)
+    mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    x = np.moveaxis((colors / 255 - mean[:, None, None]) / std[:, None, None], 1, axis)
+    raw = np.moveaxis(colors, 1, axis)
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(0.4), nn.Linear(60, 3))
+    folder = mcdrop.adopt(
+        network, raw, LABELS, "flags", tmp_path, scale=1 / 255, mean=mean, std=torch.tensor(std)
+    )
+    model, want = mcdrop.load(folder), softmax(plain(network, x))
+    for rows in (raw, raw.reshape(ROWS, -1)):
+        got = model.predict(rows).deterministic.probabilities
+        np.testing.assert_allclose(got, want, atol=1e-5)
+    with pytest.raises(InputError, match=r"2 means .* a channel"):
+        mcdrop.adopt(network, raw, LABELS, "flags", tmp_path, mean=mean[:2], std=std)
+
+
 def test_as_many_pictures_are_kept_as_samples_as_one_says(tmp_path: Path) -> None:
     colors = np.random.default_rng(1).integers(0, 256, (ROWS, 3, 4, 4), np.uint8)
     network = nn.Sequential(nn.Flatten(), nn.Dropout(0.4), nn.Linear(48, 3))

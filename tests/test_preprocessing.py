@@ -62,6 +62,7 @@ def test_every_form_of_an_array_encodes_to_the_same_bits(form, rng) -> None:
 
 
 BYTES = np.array([[0, 51, 102, 153, 204, 255], [0, 0, 3, 4, 5, 9]])
+CHANNELS = ArrayPreprocessing(shape=(2, 3), scale=1 / 255, mean=(0.4, 0.02), std=(0.3, 0.01))
 BINARY = fit_array(BYTES > 60, minimum=0, maximum=255)  # pixels of 0 and 1, kept as bytes
 
 
@@ -76,12 +77,29 @@ BINARY = fit_array(BYTES > 60, minimum=0, maximum=255)  # pixels of 0 and 1, kep
         (IMAGE, BYTES * 0, False),
         (IMAGE, BYTES[:0], False),
         (BINARY, BYTES > 60, False),
+        (CHANNELS, BYTES, False),
+        (CHANNELS, BYTES / 255, True),
+        (CHANNELS, BYTES * 255, True),
         (BINARY, BYTES * 255, True),
     ],
 )
 def test_rows_of_another_unit_are_told(step, rows, told, recwarn) -> None:
     step.inspect(np.asarray(rows, float))
     assert ["another unit" in str(warning.message) for warning in recwarn] == [True] * told
+
+
+def test_channels_are_the_first_axis_or_the_last() -> None:
+    x = np.arange(12, dtype=np.float32).reshape(2, 6)
+    want = (x.reshape(2, 2, 3) / 255 - [[0.4], [0.02]]) / [[0.3], [0.01]]
+    np.testing.assert_allclose(CHANNELS.encode(x), want.reshape(2, 6), rtol=1e-5)
+    last = CHANNELS.model_copy(update={"mean": (0.1, 0.2, 0.3), "std": 0.5})
+    want = (x.reshape(2, 2, 3) / 255 - [0.1, 0.2, 0.3]) / 0.5
+    np.testing.assert_allclose(last.encode(x), want.reshape(2, 6), rtol=1e-5)
+    assert ArrayPreprocessing.model_validate_json(last.model_dump_json()) == last
+    with pytest.raises(ValueError, match="got 4 means or stds"):
+        ArrayPreprocessing(shape=(2, 3), scale=1, mean=(1, 2, 3, 4), std=1)
+    with pytest.raises(ValueError, match="greater than 0"):
+        ArrayPreprocessing(shape=(2, 3), scale=1, mean=1, std=(1, 0))
 
 
 @pytest.mark.parametrize(

@@ -77,17 +77,20 @@ def preprocessing_of(
     """What encodes rows as ``(raw * scale - mean) / std``: an array of one unit, or columns.
 
     Columns are named ``x0``, ``x1`` and so on where ``mean`` or ``std`` has one number for each
-    and no names are given. An axis of one channel, (B, 1, height, width), makes a gray picture.
+    and no names are given. An axis of one channel, (B, 1, height, width), makes a gray picture; of
+    rows of three axes, the first or the last may be channels with a number each.
 
     Raises:
         InputError: names, scales and rows do not fit each other.
     """
     mean, std = _standard(scale, mean, std)
-    if columns is None and mean.size == std.size == 1:
+    lengths = {1, raw.shape[1], raw.shape[-1]} if raw.ndim == 4 else {1}
+    if columns is None and {mean.size, std.size} <= lengths:
         shape = raw.shape[2:] if raw.ndim == 4 and raw.shape[1] == 1 else raw.shape[1:]
         low, high = (0, 255) if raw.dtype == np.uint8 else (float(raw.min()), float(raw.max()))
+        each = [value.item() if value.size == 1 else tuple(value.ravel()) for value in (mean, std)]
         return ArrayPreprocessing(
-            shape=shape, scale=scale, mean=mean.item(), std=std.item(), minimum=low, maximum=high
+            shape=shape, scale=scale, mean=each[0], std=each[1], minimum=low, maximum=high
         )
     names = [f"x{i}" for i in range(raw.shape[1])] if columns is None else list(map(str, columns))
     return TablePreprocessing(numeric=_numeric(raw, names, scale, mean, std), categorical=())
@@ -140,7 +143,7 @@ def _numeric(
     if raw.ndim != 2 or len(set(names)) != width or {mean.size, std.size} - {1, width}:
         raise InputError(
             f"got {len(set(names))} names, {mean.size} means and {std.size} stds for rows of shape "
-            f"{raw.shape[1:]}: give one a column, or one number for all"
+            f"{raw.shape[1:]}: give one a column (of pictures, a channel), or one number for all"
         )
     each = zip(
         names,

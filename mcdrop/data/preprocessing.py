@@ -8,11 +8,11 @@ import math
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mcdrop.data.columns import (
     arrow_table,
@@ -36,6 +36,8 @@ __all__ = [
     "Preprocessing",
     "TablePreprocessing",
 ]
+
+_Above0 = Annotated[float, Field(gt=0)]
 
 _FAINT = 1 / 16
 """Share of a typical training value below which all values of rows look like another unit's."""
@@ -75,10 +77,25 @@ class ArrayPreprocessing(Frozen):
         min_length=1, description="shape of one row, (28, 28) say; rows also come flat"
     )
     scale: float = Field(gt=0, description="factor from the raw unit to [0, 1]: 1/255 for pixels")
-    mean: float = Field(description="subtracted after scaling")
-    std: float = Field(gt=0, description="divisor after subtracting the mean")
+    mean: float | tuple[float, ...] = Field(
+        description="subtracted after scaling; one number, or one a channel (the first axis of "
+        "that length, or else the last)"
+    )
+    std: _Above0 | tuple[_Above0, ...] = Field(
+        description="divisor after subtracting the mean; likewise"
+    )
     minimum: float = Field(0.0, description="least value of the raw unit")
     maximum: float = Field(255.0, description="greatest value of the raw unit")
+
+    @model_validator(mode="after")
+    def _check_channels(self) -> Self:
+        for value in (self.mean, self.std):
+            if isinstance(value, tuple) and len(value) not in {self.shape[0], self.shape[-1]}:
+                raise ValueError(
+                    f"got {len(value)} means or stds for rows of shape {self.shape}: give one "
+                    "number, or one for each channel, which are the first axis or the last"
+                )
+        return self
 
     @property
     def features(self) -> int:
@@ -112,13 +129,22 @@ class ArrayPreprocessing(Frozen):
         """
         if not x.size:
             return True
-        ends = np.array([x.min(), x.max()], np.float64) * self.std + self.mean  # scaled
+        least, greatest, typical = self._ends(x)
         low, high = self.minimum * self.scale, self.maximum * self.scale
-        span, typical = high - low, abs(self.mean) + self.std
-        if ends[0] < low - span - 1e-6 * typical or ends[1] > high + span + 1e-6 * typical:
+        slack = high - low + 1e-6 * typical
+        if least < low - slack or greatest > high + slack:
             return False
-        peak = np.abs(ends).max()
-        return bool(peak < 1e-6 * typical or peak > typical * _FAINT)
+        peak = max(abs(least), abs(greatest))
+        return peak < 1e-6 * typical or peak > typical * _FAINT
+
+    def _ends(self, x: NDArray[np.float32]) -> tuple[float, float, float]:
+        """Of encoded rows the least and the greatest scaled value; and a typical one."""
+        mean, std = self.mean, self.std
+        if isinstance(mean, float) and isinstance(std, float):
+            return float(x.min()) * std + mean, float(x.max()) * std + mean, abs(mean) + std
+        scaled = x.reshape(len(x), *self.shape) * self._along(std) + self._along(mean)
+        typical = float(np.max(np.abs(mean)) + np.max(std))
+        return float(scaled.min()), float(scaled.max()), typical
 
     def encode(self, rows: object) -> NDArray[np.float32]:
         """Encode raw rows.
@@ -142,12 +168,21 @@ class ArrayPreprocessing(Frozen):
             )
         with np.errstate(over="ignore", invalid="ignore"):
             # Through float32 first, so that 0.1 means the same in JSON and in a float32 file.
-            x = raw.reshape(len(raw), self.features).astype(np.float32)  # (B, D)
+            x = raw.reshape(len(raw), *self.shape).astype(np.float32)
             x *= self.scale
-            x -= self.mean
-            x /= self.std
+            x -= self._along(self.mean)
+            x /= self._along(self.std)
+        x = x.reshape(len(x), self.features)  # (B, D)
         check_finite(x, limit=LIMIT)
         return x
+
+    def _along(self, value: float | tuple[float, ...]) -> Any:
+        """One number as it is; one a channel along the axis of channels."""
+        if isinstance(value, float):
+            return value
+        first = self.shape[0] == len(value)
+        places = (-1, *(1 for _ in self.shape[1:])) if first else (-1,)
+        return np.array(value, np.float32).reshape(places)
 
     def example(self, n: int = 1) -> list[Any]:
         """``n`` valid raw rows as plain JSON: the middle of the raw unit everywhere."""
