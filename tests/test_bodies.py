@@ -159,7 +159,12 @@ REFUSED: dict[str, tuple[Callable[[], Ask], int, str]] = {
     "no bytes": (lambda: of(b"", BARE), 422, "4 bytes a number"),
     "another shape": (lambda: of(X.tobytes(), BARE, shape="2,4"), 422, "wanted 8 of shape"),
     "no shape": (lambda: of(X.tobytes(), BARE, shape="-1,3"), 422, "wanted sizes such as"),
-    "many rows": (lambda: of(bytes(4 * (ROWS + 1)), BARE, shape=f"{ROWS + 1},1"), 422, "at most"),
+    "many rows": (
+        lambda: of(bytes(4 * (ROWS + 1)), BARE, shape=f"{ROWS + 1},1"),
+        422,
+        "4,097 rows",
+    ),
+    "no rows": (lambda: of(npy(X[:0]), NPY), 422, "got 0 rows, wanted 1 to 4,096"),
     "pickled": (lambda: of(npy(np.array([{}]), allow_pickle=True), NPY), 422, "wanted numbers"),
     "text": (lambda: of(npy(np.array([["a"]])), NPY), 422, "wanted numbers"),
     "no npy": (lambda: of(b"PK\x03\x04", NPY), 422, "no .npy file"),

@@ -214,8 +214,16 @@ def _npy(body: Body, most: int) -> NDArray[Any]:
 
 
 def _bounded(values: NDArray[Any], most: int) -> NDArray[Any]:
-    if values.ndim not in _AXES or not 1 <= len(values) <= most:
-        raise RefusedError(422, f"got shape {values.shape}, wanted (rows, ...), {most:,} at most")
+    if values.ndim not in _AXES:
+        raise RefusedError(
+            422, f"got shape {values.shape}, wanted (rows, ...), {_AXES[-1]} axes at most"
+        )
+    if not 1 <= len(values) <= most:
+        raise RefusedError(
+            422,
+            f"got {len(values):,} rows, wanted 1 to {most:,}: ask in several requests, or score a "
+            "file of rows with `mcdrop score`",
+        )
     return values
 
 
