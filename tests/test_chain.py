@@ -214,3 +214,17 @@ def test_hooks_are_refused() -> None:
 def test_a_softmax_is_to_be_left_out() -> None:
     with pytest.raises(NetworkError, match=r"Sequential\.2 is a Softmax: leave it out"):
         mcdrop.Posterior(nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.1), nn.Softmax(dim=1)))
+
+
+@pytest.mark.parametrize(
+    "wrap", [torch.compile, nn.DataParallel, lambda n: torch.compile(nn.DataParallel(n))]
+)
+def test_what_wraps_a_network_is_taken_off(wrap: Callable[[nn.Module], nn.Module]) -> None:
+    first = nn.Linear(4, 8)
+    network = nn.Sequential(first, nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3))
+    x, wrapped = torch.randn(5, 4), wrap(network)
+    posterior = mcdrop.Posterior(wrapped, 20)
+    assert np.array_equal(posterior.sample(x), mcdrop.Posterior(network, 20).sample(x))
+    with torch.no_grad():
+        first.weight.mul_(2)
+    assert np.array_equal(posterior.sample(x), mcdrop.Posterior(network, 20).sample(x))

@@ -31,11 +31,13 @@ SEEN: tuple[type[nn.Module], ...] = (
 def sequence(network: nn.Module) -> nn.Sequential:
     """``network`` itself if it is an ``nn.Sequential`` that can be seen through, else one like it.
 
-    Modules of the user's own are unrolled (`mcdrop.chain`), so that dropouts in them are seen.
+    Modules of the user's own are unrolled (`mcdrop.chain`), so that dropouts in them are seen; what
+    compiles a network or spreads its rows over devices is taken off.
 
     Raises:
         NetworkError: it is no ``nn.Sequential``, and its forward is no chain, or has hooks.
     """
+    network = _unwrapped(network)
     if isinstance(network, nn.Sequential) and _runs_in_order(network):
         if not any(_closed(network)):
             return network
@@ -48,6 +50,13 @@ def sequence(network: nn.Module) -> nn.Sequential:
             f"{type(network).__name__} has forward hooks, which cannot be seen through: remove them"
         )
     return unroll(network, lambda module: known(module) is not None)
+
+
+def _unwrapped(network: nn.Module) -> nn.Module:
+    if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return _unwrapped(network.module)
+    within = getattr(network, "_orig_mod", None)  # of torch.compile
+    return _unwrapped(within) if isinstance(within, nn.Module) else network
 
 
 def _runs_in_order(module: nn.Module) -> bool:
