@@ -174,6 +174,7 @@ class Passes:
             outputs[passes] = block
         if temperature is not None:
             outputs = torch.softmax(outputs / temperature, dim=1)
+            outputs.clamp_(min=torch.finfo(outputs.dtype).tiny)  # as the kernel: no logarithm of 0
         return outputs[..., : len(span)].transpose(1, 2)  # (T, B, C)
 
     @torch.inference_mode()

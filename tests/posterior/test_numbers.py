@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from mcdrop.masks import balanced_masks
+from mcdrop.metrics import nll
 from mcdrop.posterior import Posterior
 from tests.oracle import masked_loop, mlp, rows, softmax
 from tests.posterior.comparing import CLASSIFIER
@@ -32,6 +33,19 @@ def test_deterministic_answer_is_the_eval_forward():
     for temperature in (1.0, 0.5, 2.0):  # corrects the passes, which it was fitted to
         got = Posterior(network, 10, temperature=temperature).predict(x)
         np.testing.assert_allclose(got.deterministic.probabilities, want, atol=1e-6)
+
+
+def test_passes_and_their_mean_are_equally_likely_where_float32_knows_no_smaller_probabilities():
+    """Logits some hundred apart: softmax is 0 in PyTorch, and its logarithm 660 nats too low."""
+    network, x = mlp(*CLASSIFIER), rows(500, 20)
+    with torch.no_grad():
+        network[-1].weight *= 300
+    posterior = Posterior(network, 50)
+    passes, labels = posterior.sample(x), np.arange(500) % 5
+    assert passes.min() == 2.0**-126
+    np.testing.assert_allclose(
+        nll(passes.mean(0), labels), nll(posterior.predict(x).mean, labels), rtol=0.02
+    )
 
 
 def test_shapes_and_dtypes():
