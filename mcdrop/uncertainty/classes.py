@@ -37,7 +37,8 @@ class Classification(Rows):
             KL(p_t || mean) (BALD; Houlsby et al. 2011, Depeweg et al. 2018).
         mc_error: (B, C), Monte Carlo standard error of ``mean``.
         mc_error_total: (B,), of ``total``.
-        mc_error_epistemic: (B,), of ``epistemic``.
+        mc_error_epistemic: (B,), of ``epistemic``; near 0 for two passes, which are about as far
+            from their mean as each other, and then says nothing.
         deterministic: the answer without dropout.
         samples: T; where rows took different numbers of passes, the largest.
         passes: (B,), passes that each row took; None where all took ``samples``.
