@@ -53,6 +53,20 @@ def test_every_shift_is_equally_likely_and_repeats_the_edge() -> None:
     assert max(abs(count - ROWS / 9) for count in seen.values()) < 4.5 * spread
 
 
+@pytest.mark.parametrize("axis", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_colors_change_together_as_gray_does(axis: int, channels: int) -> None:
+    asked = AugmentationRecipe(flip=True, shift=2)
+    gray = torch.rand(50, 20)
+    shape = (channels, 4, 5) if axis == 1 else (4, 5, channels)
+    colored = torch.stack([gray.view(50, 4, 5) + c for c in range(channels)], axis)
+    change = Augmentation(asked, shape)
+    got = change(colored.reshape(50, -1), torch.Generator().manual_seed(0))
+    want = augment(gray, flip=True, shift=2).view(50, 4, 5)
+    for c in range(channels):
+        assert torch.equal(got.view(50, *shape).select(axis, c), want + c)
+
+
 def test_same_generator_same_rows() -> None:
     x = torch.rand(50, 20)
     first, again, other = (augment(x, seed, flip=True, shift=2) for seed in (0, 0, 1))
@@ -65,6 +79,9 @@ def test_tables_and_small_pictures_are_refused() -> None:
         Augmentation(AugmentationRecipe(flip=True), (784,))
     with pytest.raises(InputError, match="shift 4"):
         Augmentation(AugmentationRecipe(shift=4), (4, 5))
+    for shape in ((4, 5, 2), (2, 4, 5), (3, 2, 5), (1, 3, 4, 5)):
+        with pytest.raises(InputError, match="wanted pictures"):
+            Augmentation(AugmentationRecipe(shift=2), shape)
     flips = Recipe.model_validate({**recipe().model_dump(), "augmentation": {"flip": True}})
     with pytest.raises(InputError, match="wanted pictures"):
         fit(flips, blobs())
