@@ -31,7 +31,7 @@ def test_nll_and_brier_agree_with_sklearn(seed: int) -> None:
 
 
 def test_nll_of_an_impossible_label_is_finite() -> None:
-    assert metrics.nll(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(126 * np.log(2))
+    assert metrics.nll(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(744.44, abs=0.01)
     assert str(metrics.nll(np.array([[1.0, 0.0]]), np.array([0]))) == "0.0"  # not -0.0
 
 

@@ -40,7 +40,8 @@ class Center:
         if temperature is None:
             return cls(outputs, None, 1.0)
         log = torch.log_softmax(outputs if temperature == 1.0 else outputs / temperature, dim=0)
-        return cls(log.exp(), log.clamp_(min=_FLOOR), temperature)
+        value = log.exp().clamp_(min=torch.finfo(log.dtype).tiny)  # as the kernel: none is 0
+        return cls(value, log.clamp_(min=_FLOOR), temperature)
 
 
 class Tally:
