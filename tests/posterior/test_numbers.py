@@ -35,7 +35,7 @@ def test_deterministic_answer_is_the_eval_forward():
 
 
 def test_probabilities_that_float32_cannot_tell_from_zero_are_its_smallest():
-    """Logits some hundred apart: a softmax of 0 has a logarithm that is hundreds of nats too low."""
+    """Logits some hundred apart: a softmax of 0 has a logarithm hundreds of nats too low."""
     network, x = mlp(*CLASSIFIER), rows(500, 20)
     with torch.no_grad():
         network[-1].weight *= 300
