@@ -52,7 +52,7 @@ def build(folder: Path, *extra: str) -> list[Path]:
         return [library for library in pool.map(compiled, builds) if library]
 
 
-class KernelHook(BuildHookInterface[Any]):
+class KernelHook(BuildHookInterface):
     """Adds the libraries to the wheel and names its platform; they need no Python of their own."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
