@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mcdrop
-from mcdrop.calibration import row_epistemic
+from mcdrop.calibration import row_strangeness
 from mcdrop_service.ask import Ask
 from mcdrop_service.job import Job
 from mcdrop_service.windows import Windows
@@ -57,5 +57,6 @@ def test_only_rows_of_the_reference_s_own_passes_are_kept(tmp_path: Path) -> Non
         found = predictor.predict(pixels, samples, seed)
         job = Job(Ask(pixels, seed=seed), predictor, pixels.astype(np.float32), samples)
         windows([job], found)
-    expected = row_epistemic(predictor.predict(pixels))
+    found = predictor.predict(pixels)
+    expected = row_strangeness(found, found.unknown)
     assert windows.last("tiny", 1).tolist() == expected.tolist()
